@@ -1,0 +1,23 @@
+//! The Cassandra native protocol (version 4), as bytes and plain values.
+//!
+//! Nothing here does I/O: a driver hands in bytes as they arrive ([`frame::FrameReader`]) and
+//! sends what the functions of [`request`] return. Values pass through two traits so that one
+//! codec serves every representation: [`value::Builder`] is handed each decoded value and makes
+//! what its user holds (BEAM terms, [`value::Value`], only counts), and [`value::Source`] is asked
+//! for what an encoder needs.
+//!
+//! The bytes follow `native_protocol_v4.spec` of Apache Cassandra.
+
+pub mod consistency;
+mod error;
+pub mod frame;
+pub mod request;
+pub mod response;
+pub mod types;
+pub mod value;
+pub mod wire;
+
+pub use consistency::Consistency;
+pub use error::DecodeError;
+pub use frame::{Frame, FrameReader, Header, Opcode};
+pub use types::{ColumnSpec, ColumnType};

@@ -1,0 +1,120 @@
+//! What a cluster needs to know, validated by whoever made it.
+
+use std::time::Duration;
+
+use crate::tls::TlsConfig;
+use crate::Secret;
+
+/// A cluster's configuration.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// The cluster's name, for messages.
+    pub name: String,
+    /// Where to connect first.
+    pub contact_points: Vec<ContactPoint>,
+    /// The keyspace put in use on every connection.
+    pub keyspace: Option<String>,
+    /// What STARTUP says about the client.
+    pub client: ClientIdentity,
+    /// The size of each pool.
+    pub pool_size: usize,
+    /// The bounds of each connection.
+    pub connection: ConnectionLimits,
+    /// Queries that may wait for the first connection.
+    pub max_waiters: usize,
+    /// Prepared statements remembered.
+    pub prepared_cache_size: usize,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// Shortest and longest delay between attempts to connect.
+    pub reconnect: (Duration, Duration),
+    /// TLS, or plain TCP.
+    pub tls: Option<TlsConfig>,
+    /// The login.
+    pub auth: Option<AuthConfig>,
+    /// TLS handshakes and logins under way at once, over all nodes.
+    pub max_handshakes: usize,
+}
+
+/// A host as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContactPoint {
+    /// A name or an address (without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for ContactPoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What STARTUP says about the client; servers show it in `system_views.clients`.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // named like the options of STARTUP
+pub struct ClientIdentity {
+    pub driver_name: String,
+    pub driver_version: String,
+    pub application_name: Option<String>,
+    pub application_version: Option<String>,
+    pub client_id: String,
+}
+
+/// The bounds of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Requests that wait to be written.
+    pub max_queue: usize,
+    /// Requests written and not answered yet, at most 32,768: the stream ids.
+    pub max_in_flight: usize,
+    /// Answers that nobody waits for any more, before the connection is given up.
+    pub max_orphans: usize,
+    /// A frame's longest body in bytes.
+    pub max_frame_size: u32,
+}
+
+/// How long each step may take.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Name lookup, and TCP to one address.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
+    /// From OPTIONS to the last step before requests.
+    pub login: Duration,
+    /// How long nothing may arrive before a heartbeat is sent.
+    pub heartbeat_interval: Duration,
+    /// How long its answer may take.
+    pub heartbeat: Duration,
+}
+
+/// The login: SASL PLAIN.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// The role.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// Refuse a server that asks for no login.
+    pub require_auth: bool,
+    /// Authenticator classes beside [`PASSWORD_AUTHENTICATORS`] that may see the password.
+    pub allowed_authenticators: Vec<String>,
+}
+
+/// Authenticator classes known to take a user's name and password by SASL PLAIN.
+pub const PASSWORD_AUTHENTICATORS: [&str; 8] = [
+    "org.apache.cassandra.auth.PasswordAuthenticator",
+    "org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator",
+    "com.scylladb.auth.SaslauthdAuthenticator",
+    "com.scylladb.auth.TransitionalAuthenticator",
+    "com.instaclustr.cassandra.auth.InstaclustrPasswordAuthenticator",
+    "com.ericsson.bss.cassandra.ecaudit.auth.AuditPasswordAuthenticator",
+    "com.amazon.helenus.auth.HelenusAuthenticator",
+    "io.aiven.cassandra.auth.AivenAuthenticator",
+];

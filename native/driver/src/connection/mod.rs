@@ -1,0 +1,117 @@
+//! A connection: how it is opened, and the task that then owns it.
+
+mod open;
+mod stream;
+mod streams;
+mod task;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use open::{open, Opened};
+pub(crate) use stream::MaybeTls;
+pub(crate) use task::ConnectionTask;
+
+use crate::Request;
+
+/// What is known of an open connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    /// The endpoint as configured, `host:port`.
+    pub endpoint: Arc<str>,
+    /// The address behind it.
+    pub address: SocketAddr,
+    /// Its TLS session, if it has one.
+    pub tls: Option<TlsInfo>,
+    /// The authenticator's class, if the server asked for a login.
+    pub authenticator: Option<String>,
+    /// CQL versions that the server supports.
+    pub cql_versions: Vec<String>,
+    /// From the first packet to the login's end.
+    pub duration: Duration,
+}
+
+/// What is known of a TLS session.
+#[derive(Debug, Clone)]
+pub struct TlsInfo {
+    /// `TLSv1_2` or `TLSv1_3`, as rustls names it.
+    pub version: &'static str,
+    /// The cipher suite.
+    pub cipher: String,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+    /// The name that was verified, if one was.
+    pub verified_name: Option<Arc<str>>,
+    /// The server's certificates, DER, its own first.
+    pub chain: Vec<Vec<u8>>,
+    /// The handshake's duration.
+    pub duration: Duration,
+}
+
+/// The way to a connection's task. The task ends when it is told to, or by itself.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) info: Arc<ConnectionInfo>,
+    pub(crate) opened: Instant,
+    queue: mpsc::Sender<Request>,
+    stop: watch::Sender<Stop>,
+    load: Arc<Load>,
+}
+
+/// How a connection is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Stop {
+    /// Not at all.
+    No,
+    /// When everything taken on has been answered.
+    Drain,
+    /// At once.
+    Now,
+}
+
+/// What a connection has to do; shared with its task.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Requests queued or not answered yet.
+    pub(crate) in_flight: AtomicU32,
+    /// Answers to come that nobody waits for any more.
+    pub(crate) orphans: Arc<AtomicI64>,
+}
+
+impl Connection {
+    /// Puts a request onto the queue, or hands it back.
+    pub(crate) fn submit(&self, request: Request) -> Result<(), Request> {
+        self.load.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(request).map_err(|refused| {
+            self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+            match refused {
+                mpsc::error::TrySendError::Full(request)
+                | mpsc::error::TrySendError::Closed(request) => request,
+            }
+        })
+    }
+
+    /// Requests queued or not answered yet.
+    pub fn in_flight(&self) -> u32 {
+        self.load.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Answers to come that nobody waits for any more.
+    pub fn orphans(&self) -> u64 {
+        self.load.orphans.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    pub(crate) fn stop(&self, how: Stop) {
+        self.stop.send_if_modified(|now| {
+            let further = how > *now;
+            if further {
+                *now = how;
+            }
+            further
+        });
+    }
+}

@@ -1,0 +1,256 @@
+//! From an endpoint to a connection that is logged in.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rustls::HandshakeKind;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsConnector;
+
+use super::{ConnectionInfo, MaybeTls, TlsInfo};
+use crate::config::{ClusterConfig, ContactPoint};
+use crate::error::Step;
+use crate::login;
+use crate::network::Network;
+use crate::tls::{failure_of, EndpointTls};
+use crate::{ConnectError, Failure, Stats};
+
+/// A connection that is logged in.
+pub(crate) struct Opened<S> {
+    pub(crate) stream: MaybeTls<S>,
+    pub(crate) info: ConnectionInfo,
+    /// What was read after the login's last answer.
+    pub(crate) unread: BytesMut,
+}
+
+/// Opens a connection, trying every address of the endpoint.
+///
+/// A resumed TLS session whose certificate no longer passes is closed before any byte of CQL, the
+/// endpoint's sessions are dropped, and one full handshake follows.
+pub(crate) async fn open<N: Network>(
+    network: &N,
+    endpoint: &ContactPoint,
+    config: &ClusterConfig,
+    tls: Option<&EndpointTls>,
+    stats: &Stats,
+) -> Result<Opened<N::Stream>, ConnectError> {
+    let name: Arc<str> = endpoint.to_string().into();
+    let error = |address, failure| ConnectError {
+        endpoint: Arc::clone(&name),
+        address,
+        failure,
+    };
+    let limit = config.timeouts.connect;
+    let resolve = network.resolve(&endpoint.host, endpoint.port);
+    let addresses = within(Step::Connect, limit, resolve)
+        .await
+        .and_then(|found| found.map_err(|e| Failure::Dns(e.to_string())))
+        .map_err(|failure| error(None, failure))?;
+    let mut last = error(None, Failure::Dns("the name has no address".to_owned()));
+    for address in addresses {
+        let attempt = Attempt {
+            network,
+            name: &name,
+            address,
+            config,
+            tls,
+            stats,
+        };
+        match attempt.run().await {
+            Ok(opened) => return Ok(opened),
+            Err(failure) => {
+                let final_word = is_about_the_server(&failure);
+                last = error(Some(address), failure);
+                if final_word {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Failures that another address of the same server would only repeat: above all, a password that
+/// was refused must not be tried again and again.
+fn is_about_the_server(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::BadCredentials(_)
+            | Failure::UnknownAuthenticator(_)
+            | Failure::AuthRequired(_)
+            | Failure::AuthNotRequested
+            | Failure::Keyspace(_)
+    )
+}
+
+struct Attempt<'a, N> {
+    network: &'a N,
+    name: &'a Arc<str>,
+    address: SocketAddr,
+    config: &'a ClusterConfig,
+    tls: Option<&'a EndpointTls>,
+    stats: &'a Stats,
+}
+
+impl<N: Network> Attempt<'_, N> {
+    async fn run(&self) -> Result<Opened<N::Stream>, Failure> {
+        let started = Instant::now();
+        let Some(tls) = self.tls else {
+            let stream = MaybeTls::Plain(self.connect().await?);
+            return self.login(stream, None, started).await;
+        };
+        let (stream, view, duration) = match self.secure(tls).await? {
+            Handshake::Accepted(accepted) => accepted,
+            Handshake::Stale => {
+                self.stats.sessions_refused.add();
+                tls.purge();
+                match self.secure(tls).await? {
+                    Handshake::Accepted(accepted) => accepted,
+                    // Another connection's session, stored in between, of the same certificate.
+                    Handshake::Stale => {
+                        return Err(Failure::Unexpected("a stale TLS session, twice"))
+                    }
+                }
+            }
+        };
+        let info = tls_info(&stream, tls, duration);
+        let stream = MaybeTls::Tls(Box::new(stream));
+        let opened = match self.login(stream, Some(info), started).await {
+            Ok(opened) => opened,
+            Err(failure) => {
+                if matches!(failure, Failure::BadCredentials(_)) {
+                    tls.purge();
+                }
+                return Err(failure);
+            }
+        };
+        if let Some(view) = view {
+            view.commit();
+        }
+        Ok(opened)
+    }
+
+    async fn connect(&self) -> Result<N::Stream, Failure> {
+        let limit = self.config.timeouts.connect;
+        within(Step::Connect, limit, self.network.connect(self.address))
+            .await?
+            .map_err(|error| connect_failure(&error))
+    }
+
+    async fn secure(&self, tls: &EndpointTls) -> Result<Handshake<N::Stream>, Failure> {
+        let tcp = self.connect().await?;
+        let started = Instant::now();
+        let (config, view) = tls.connection();
+        let handshake = TlsConnector::from(config).connect(tls.server_name(), tcp);
+        let stream = within(Step::Tls, self.config.timeouts.tls, handshake)
+            .await
+            .and_then(|done| done.map_err(|error| handshake_failure(&error)))
+            .inspect_err(|_| self.stats.handshakes_failed.add())?;
+        let session = stream.get_ref().1;
+        if session.handshake_kind() != Some(HandshakeKind::Resumed) {
+            self.stats.handshakes_full.add();
+            return Ok(Handshake::Accepted((stream, view, started.elapsed())));
+        }
+        let chain = session.peer_certificates().unwrap_or_default();
+        match tls.verify_again(chain) {
+            Ok(()) => {
+                self.stats.handshakes_resumed.add();
+                Ok(Handshake::Accepted((stream, view, started.elapsed())))
+            }
+            Err(_) => Ok(Handshake::Stale),
+        }
+    }
+
+    async fn login(
+        &self,
+        mut stream: MaybeTls<N::Stream>,
+        tls: Option<TlsInfo>,
+        started: Instant,
+    ) -> Result<Opened<N::Stream>, Failure> {
+        let limit = self.config.timeouts.login;
+        let login = within(Step::Login, limit, login::login(&mut stream, self.config))
+            .await
+            .and_then(|done| done)
+            .inspect_err(|failure| {
+                if matches!(failure, Failure::BadCredentials(_)) {
+                    self.stats.logins_refused.add();
+                }
+            })?;
+        if login.authenticator.is_some() {
+            self.stats.logins.add();
+        }
+        Ok(Opened {
+            stream,
+            info: ConnectionInfo {
+                endpoint: Arc::clone(self.name),
+                address: self.address,
+                tls,
+                authenticator: login.authenticator,
+                cql_versions: login.cql_versions,
+                duration: started.elapsed(),
+            },
+            unread: login.unread,
+        })
+    }
+}
+
+enum Handshake<S> {
+    Accepted((TlsStream<S>, Option<Arc<crate::tls::View>>, Duration)),
+    /// Resumed, but the certificate no longer passes.
+    Stale,
+}
+
+async fn within<T>(
+    step: Step,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    timeout(limit, work)
+        .await
+        .map_err(|_| Failure::Timeout { step, limit })
+}
+
+fn connect_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::Refused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Failure::Unreachable(error.to_string())
+        }
+        io::ErrorKind::TimedOut => Failure::Unreachable(error.to_string()),
+        _ => Failure::Connect(error.to_string()),
+    }
+}
+
+/// During the handshake a peer that closes without a word is most often one that speaks no TLS.
+fn handshake_failure(error: &io::Error) -> Failure {
+    match failure_of(error) {
+        Failure::Io(text) => Failure::Tls(text),
+        other => other,
+    }
+}
+
+fn tls_info<S>(stream: &TlsStream<S>, tls: &EndpointTls, duration: Duration) -> TlsInfo {
+    let session = stream.get_ref().1;
+    let cipher = session.negotiated_cipher_suite();
+    TlsInfo {
+        version: session
+            .protocol_version()
+            .and_then(|version| version.as_str())
+            .unwrap_or("unknown"),
+        cipher: cipher.map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+        verified_name: tls.verified_name().cloned(),
+        chain: session
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|der| der.to_vec())
+            .collect(),
+        duration,
+    }
+}

@@ -1,0 +1,366 @@
+//! The task that owns a connection: it gives stream ids, writes what is queued in as few pieces as
+//! can be, reads, and pairs answers with requests.
+
+use std::future::Future;
+use std::pin::{pin, Pin};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use palladion_cql::frame::{set_stream, FrameReader, Sender};
+use palladion_cql::{request, Frame};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+
+use super::streams::Streams;
+use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Stop};
+use crate::config::ConnectionLimits;
+use crate::tls::failure_of;
+use crate::{Failure, Reply, Request, RequestError, Stats};
+
+/// As much is collected before it is written: about four TLS records.
+const WRITE_AT_ONCE: usize = 64 * 1024;
+/// A buffer that one large message made grow is not kept at that size.
+const KEEP_BUFFER: usize = 1024 * 1024;
+const READ_AT_ONCE: usize = 64 * 1024;
+
+/// Owns a connection. As a future it ends with the reason why the connection ended, and has then
+/// answered every request that it had taken on.
+pub(crate) struct ConnectionTask<S> {
+    stream: MaybeTls<S>,
+    info: Arc<ConnectionInfo>,
+    queue: mpsc::Receiver<Request>,
+    stop: watch::Receiver<Stop>,
+    stop_changed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stopping: Stop,
+    waiting: Streams<Waiting>,
+    load: Arc<Load>,
+    max_orphans: i64,
+    frames: FrameReader,
+    input: BytesMut,
+    output: Vec<u8>,
+    written: usize,
+    flushed: bool,
+    heartbeat: Heartbeat,
+    stats: Arc<Stats>,
+    ended: Option<Failure>,
+}
+
+/// What waits for an answer.
+enum Waiting {
+    Reply(Box<dyn Reply>),
+    Heartbeat,
+}
+
+struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+    last_received: Instant,
+    /// When the heartbeat was sent that has not been answered yet.
+    asked: Option<Instant>,
+}
+
+impl<S> ConnectionTask<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Takes over a connection that is logged in.
+    pub(crate) fn new(
+        opened: Opened<S>,
+        limits: &ConnectionLimits,
+        heartbeat: (Duration, Duration),
+        stats: Arc<Stats>,
+    ) -> (Self, Connection) {
+        let (sender, queue) = mpsc::channel(limits.max_queue.max(1));
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let info = Arc::new(opened.info);
+        let load = Arc::new(Load::default());
+        let now = Instant::now();
+        let task = Self {
+            stream: opened.stream,
+            info: Arc::clone(&info),
+            queue,
+            stop_changed: Box::pin(changed(stop.clone())),
+            stop,
+            stopping: Stop::No,
+            waiting: Streams::new(limits.max_in_flight),
+            load: Arc::clone(&load),
+            max_orphans: i64::try_from(limits.max_orphans).unwrap_or(i64::MAX).max(1),
+            frames: FrameReader::new(Sender::Server, limits.max_frame_size),
+            input: opened.unread,
+            output: Vec::new(),
+            written: 0,
+            flushed: true,
+            heartbeat: Heartbeat {
+                interval: heartbeat.0,
+                timeout: heartbeat.1,
+                timer: Box::pin(tokio::time::sleep(heartbeat.0)),
+                last_received: now,
+                asked: None,
+            },
+            stats,
+            ended: None,
+        };
+        let connection = Connection {
+            info,
+            opened: now,
+            queue: sender,
+            stop: stop_sender,
+            load,
+        };
+        (task, connection)
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            self.poll_stop(cx);
+            if self.stopping == Stop::Now {
+                return Poll::Ready(Failure::Closed);
+            }
+            let mut progress = self.take_requests(cx);
+            match self.poll_write(cx) {
+                Poll::Ready(Err(failure)) => return Poll::Ready(failure),
+                Poll::Ready(Ok(wrote)) => progress |= wrote,
+                Poll::Pending => {}
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Err(failure)) => return Poll::Ready(failure),
+                Poll::Ready(Ok(())) => progress = true,
+                Poll::Pending => {}
+            }
+            if let Err(failure) = self.poll_heartbeat(cx) {
+                return Poll::Ready(failure);
+            }
+            let orphans = self.load.orphans.load(Ordering::Relaxed);
+            if orphans > self.max_orphans {
+                return Poll::Ready(Failure::Orphans(orphans));
+            }
+            if self.is_drained() {
+                ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).ok();
+                return Poll::Ready(Failure::Closed);
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        while self.stop_changed.as_mut().poll(cx).is_ready() {
+            self.stopping = *self.stop.borrow_and_update();
+            if self.stopping == Stop::Now {
+                return;
+            }
+            self.queue.close();
+            self.stop_changed = Box::pin(changed(self.stop.clone()));
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.stopping == Stop::Drain
+            && self.queue.is_empty()
+            && self.waiting.taken() == 0
+            && self.output.is_empty()
+            && self.flushed
+    }
+
+    /// Moves requests from the queue into the output; whether there was any.
+    fn take_requests(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while self.output.len() < WRITE_AT_ONCE && !self.waiting.is_full() {
+            let Poll::Ready(Some(request)) = self.queue.poll_recv(cx) else {
+                break;
+            };
+            any = true;
+            self.take_request(request);
+        }
+        any
+    }
+
+    fn take_request(&mut self, request: Request) {
+        let Request { mut frame, reply } = request;
+        if !reply.state().mark_sent(&self.load.orphans) {
+            // Cancelled in the queue: the caller has gone, nothing is owed to anybody.
+            self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        match self.waiting.take(Waiting::Reply(reply)) {
+            Ok(stream) => {
+                set_stream(&mut frame, stream);
+                self.put(frame);
+            }
+            Err(Waiting::Reply(reply)) => {
+                self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+                reply.complete(Err(RequestError::Overloaded));
+            }
+            Err(Waiting::Heartbeat) => {}
+        }
+    }
+
+    fn put(&mut self, frame: Vec<u8>) {
+        self.flushed = false;
+        if self.output.is_empty() && frame.len() >= WRITE_AT_ONCE {
+            self.output = frame;
+        } else {
+            self.output.extend_from_slice(&frame);
+        }
+    }
+
+    /// Writes the output; whether anything was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        let mut wrote = false;
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
+                Ok(n) => self.written += n,
+                Err(error) => return Poll::Ready(Err(failure_of(&error))),
+            }
+            wrote = true;
+        }
+        if !self.output.is_empty() {
+            self.written = 0;
+            self.output.clear();
+            if self.output.capacity() > KEEP_BUFFER {
+                self.output = Vec::new();
+            }
+        }
+        if !self.flushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|e| failure_of(&e))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.input.capacity() - self.input.len() < READ_AT_ONCE / 4 {
+            self.input.reserve(READ_AT_ONCE);
+        }
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        match ready!(read) {
+            Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
+            Ok(_) => {}
+            Err(error) => return Poll::Ready(Err(failure_of(&error))),
+        }
+        self.heartbeat.last_received = Instant::now();
+        while let Some(frame) = self.frames.next(&mut self.input)? {
+            self.answer(frame)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn answer(&mut self, frame: Frame) -> Result<(), Failure> {
+        if frame.header.stream < 0 {
+            // An event; none is registered for.
+            return Ok(());
+        }
+        match self.waiting.answered(frame.header.stream)? {
+            Waiting::Reply(reply) => {
+                self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+                self.stats.responses.add();
+                if reply.state().is_cancelled() {
+                    // Nobody wants it: not even decoded. The claim, which must fail, settles it.
+                    reply.state().claim();
+                    self.stats.late_responses.add();
+                } else {
+                    reply.complete(Ok(frame));
+                }
+            }
+            Waiting::Heartbeat => self.heartbeat.asked = None,
+        }
+        Ok(())
+    }
+
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.heartbeat.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let heartbeat = &mut self.heartbeat;
+            let next = match heartbeat.asked {
+                Some(asked) if heartbeat.last_received >= asked => {
+                    // Other answers came: the server lives, even if it is slow with this one.
+                    heartbeat.asked = None;
+                    heartbeat.last_received + heartbeat.interval
+                }
+                Some(asked) if now.duration_since(asked) >= heartbeat.timeout => {
+                    return Err(Failure::Heartbeat(heartbeat.timeout));
+                }
+                Some(asked) => asked + heartbeat.timeout,
+                None if heartbeat.last_received + heartbeat.interval > now => {
+                    heartbeat.last_received + heartbeat.interval
+                }
+                None => self.ask(now),
+            };
+            self.heartbeat.timer.as_mut().reset(next.into());
+        }
+        Ok(())
+    }
+
+    /// Sends a heartbeat, and says when to look for its answer.
+    fn ask(&mut self, now: Instant) -> Instant {
+        // Without a free stream the server owes us thousands of answers, any of which will do.
+        self.heartbeat.asked = Some(now);
+        if let Ok(stream) = self.waiting.take(Waiting::Heartbeat) {
+            let mut frame = request::options();
+            set_stream(&mut frame, stream);
+            self.put(frame);
+            self.stats.heartbeats.add();
+        }
+        now + self.heartbeat.timeout
+    }
+}
+
+impl<S> ConnectionTask<S> {
+    /// Answers everything taken on with the reason why there will be no better answer.
+    fn fail_all(&mut self, failure: &Failure) {
+        self.queue.close();
+        let lost = |sent| RequestError::ConnectionLost {
+            endpoint: Arc::clone(&self.info.endpoint),
+            failure: failure.clone(),
+            sent,
+        };
+        for waiting in self.waiting.drain() {
+            if let Waiting::Reply(reply) = waiting {
+                reply.complete(Err(lost(true)));
+            }
+        }
+        while let Ok(request) = self.queue.try_recv() {
+            request.reply.complete(Err(lost(false)));
+        }
+    }
+}
+
+impl<S> Future for ConnectionTask<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    type Output = Failure;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Failure> {
+        let failure = ready!(self.poll_run(cx));
+        self.ended = Some(failure.clone());
+        Poll::Ready(failure)
+    }
+}
+
+/// Also when the task is dropped by a runtime that stops, or unwinds: nobody is left waiting.
+impl<S> Drop for ConnectionTask<S> {
+    fn drop(&mut self) {
+        let failure = match self.ended.take() {
+            Some(failure) => failure,
+            None if std::thread::panicking() => Failure::Panic,
+            None => Failure::Closed,
+        };
+        self.fail_all(&failure);
+    }
+}
+
+/// Until there is a new word on stopping; for ever, if the owner has gone without one.
+async fn changed(mut stop: watch::Receiver<Stop>) {
+    if stop.changed().await.is_err() {
+        std::future::pending().await
+    }
+}

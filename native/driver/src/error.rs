@@ -1,0 +1,186 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladion_cql::response::ServerError;
+use palladion_cql::DecodeError;
+
+/// A connection that could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{endpoint}: {failure}")]
+pub struct ConnectError {
+    /// The contact point or node, `host:port`.
+    pub endpoint: Arc<str>,
+    /// The address that was tried last.
+    pub address: Option<SocketAddr>,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// Why a connection could not be opened, or did not stay.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// The name has no address.
+    #[error("the name can't be resolved: {0}")]
+    Dns(String),
+    /// Nothing listens there.
+    #[error("connection refused")]
+    Refused,
+    /// No way there.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// Another error of the operating system while connecting.
+    #[error("connecting failed: {0}")]
+    Connect(String),
+    /// A step took too long.
+    #[error("{step} took longer than {} ms", limit.as_millis())]
+    Timeout {
+        /// Which step.
+        step: Step,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// The port does not speak TLS.
+    #[error("the server does not speak TLS on this port")]
+    NotTls,
+    /// The port speaks only TLS.
+    #[error("the server speaks TLS on this port")]
+    RequiresTls,
+    /// The server's certificate is not acceptable.
+    #[error("server's certificate refused: {0}")]
+    Certificate(CertificateProblem),
+    /// The server refused our certificate, or wants one.
+    #[error("the server refused our certificate: {0}")]
+    CertificateRejected(String),
+    /// No TLS version or cipher suite in common.
+    #[error("no TLS parameters in common: {0}")]
+    TlsParameters(String),
+    /// The server ended the handshake.
+    #[error("the server sent a TLS alert: {0}")]
+    TlsAlert(String),
+    /// Any other error of TLS.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The login was refused.
+    #[error("login refused: {0}")]
+    BadCredentials(String),
+    /// The server's authenticator may not see the password.
+    #[error("authenticator {0} is not known to take a password")]
+    UnknownAuthenticator(String),
+    /// The server wants a login and none is configured.
+    #[error("the server asks for a login ({0})")]
+    AuthRequired(String),
+    /// A login is configured and the server did not ask.
+    #[error("the server asks for no login")]
+    AuthNotRequested,
+    /// The server does not speak our protocol version.
+    #[error("unsupported protocol version: {0}")]
+    UnsupportedProtocol(String),
+    /// The keyspace can't be used.
+    #[error("keyspace: {}", .0.message)]
+    Keyspace(ServerError),
+    /// Another error answer during the login.
+    #[error("server error {:#06x}: {}", .0.code, .0.message)]
+    Server(ServerError),
+    /// Bytes that are no CQL.
+    #[error("protocol error: {0}")]
+    Protocol(#[from] DecodeError),
+    /// An answer that does not belong there.
+    #[error("unexpected answer: {0}")]
+    Unexpected(&'static str),
+    /// The peer closed the connection.
+    #[error("closed by the server")]
+    ClosedByServer,
+    /// An error of the operating system on an open connection.
+    #[error("connection lost: {0}")]
+    Io(String),
+    /// Nothing was received for too long.
+    #[error("no answer to a heartbeat within {} ms", .0.as_millis())]
+    Heartbeat(Duration),
+    /// Too many answers that nobody waits for.
+    #[error("{0} answers are overdue and no longer wanted")]
+    Orphans(i64),
+    /// Closed by us.
+    #[error("closed")]
+    Closed,
+    /// A bug: the task ended by a panic.
+    #[error("internal error")]
+    Panic,
+}
+
+/// A step on the way to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Step {
+    Connect,
+    Tls,
+    Login,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+            Self::Login => "the login",
+        })
+    }
+}
+
+/// What is wrong with a server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateProblem {
+    /// No trusted root signed it.
+    #[error("unknown issuer")]
+    UnknownIssuer,
+    /// It is for other names.
+    #[error("not valid for {expected}, but for {presented:?}")]
+    Name {
+        /// The name that was asked for.
+        expected: String,
+        /// The names in the certificate.
+        presented: Vec<String>,
+    },
+    /// Its time is over.
+    #[error("expired at {not_after}")]
+    Expired {
+        /// Seconds since 1970.
+        not_after: i64,
+    },
+    /// Its time has not come.
+    #[error("not valid before {not_before}")]
+    NotYetValid {
+        /// Seconds since 1970.
+        not_before: i64,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A request without an answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RequestError {
+    /// The cluster is closed.
+    #[error("the cluster is closed")]
+    Closed,
+    /// No connection is open; `last` says what went wrong last.
+    #[error("no connection")]
+    NoConnection {
+        /// The newest failure to connect.
+        last: Option<Arc<ConnectError>>,
+    },
+    /// Every queue is full.
+    #[error("every connection's queue is full")]
+    Overloaded,
+    /// The connection ended.
+    #[error("{endpoint}: {failure}")]
+    ConnectionLost {
+        /// Its endpoint.
+        endpoint: Arc<str>,
+        /// Why.
+        failure: Failure,
+        /// Whether the request had been written: then the server may have carried it out.
+        sent: bool,
+    },
+}

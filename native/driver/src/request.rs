@@ -1,0 +1,140 @@
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use palladion_cql::Frame;
+
+use crate::RequestError;
+
+/// A request on its way: an encoded frame and whoever waits for the answer.
+pub struct Request {
+    /// The whole frame, with any stream id.
+    pub frame: Vec<u8>,
+    /// Where the answer goes.
+    pub reply: Box<dyn Reply>,
+}
+
+/// Takes a request's answer, exactly once; dropped unanswered, it must tell its caller so.
+pub trait Reply: Send {
+    /// What the caller may cancel.
+    fn state(&self) -> &RequestState;
+
+    /// Hands over the answer. Called on a runtime thread; must not block or panic.
+    fn complete(self: Box<Self>, outcome: Result<Frame, RequestError>);
+}
+
+const QUEUED: u8 = 0;
+const SENT: u8 = 1;
+const CLAIMED: u8 = 2;
+const CANCELLED: u8 = 3;
+
+/// Who decides about a request's answer: the one who sends it to the caller, or the caller.
+///
+/// A request starts queued, is marked when it's written, and ends claimed or cancelled, never
+/// both. A caller that loses against a claim knows that the answer is certain to arrive.
+#[derive(Debug, Default)]
+pub struct RequestState {
+    state: AtomicU8,
+    /// The count of its connection's unwanted answers, known once it is written. The one who
+    /// cancels adds, the one who then drops the answer takes off: in either order, hence signed.
+    orphans: OnceLock<Arc<AtomicI64>>,
+}
+
+/// What cancelling found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// Before it was written: it never will be.
+    Unsent,
+    /// The server may have carried it out; no answer will come.
+    Sent,
+    /// Too late: the answer is certain to arrive.
+    TooLate,
+}
+
+impl RequestState {
+    /// Gives the right to answer to the one who asks first. For whoever has the answer, once: if
+    /// the caller has given up, this notes that the late answer is here.
+    pub fn claim(&self) -> bool {
+        let claimed = self.leave(CLAIMED).is_some();
+        if !claimed {
+            self.count_orphan(-1);
+        }
+        claimed
+    }
+
+    /// Gives up on the answer.
+    pub fn cancel(&self) -> Cancelled {
+        match self.leave(CANCELLED) {
+            Some(QUEUED) => Cancelled::Unsent,
+            Some(_) => {
+                self.count_orphan(1);
+                Cancelled::Sent
+            }
+            None => Cancelled::TooLate,
+        }
+    }
+
+    /// Whether the caller has given up.
+    pub fn is_cancelled(&self) -> bool {
+        self.state.load(Ordering::Acquire) == CANCELLED
+    }
+
+    /// Notes that the request is being written on the connection with this count of unwanted
+    /// answers; false if the caller has given up before.
+    pub(crate) fn mark_sent(&self, orphans: &Arc<AtomicI64>) -> bool {
+        // Before the state says so, for `cancel` reads it after.
+        let _ = self.orphans.set(Arc::clone(orphans));
+        self.state
+            .compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn count_orphan(&self, by: i64) {
+        if let Some(orphans) = self.orphans.get() {
+            orphans.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the request; the state before, or nothing if it had ended already.
+    fn leave(&self, end: u8) -> Option<u8> {
+        self.state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state < CLAIMED).then_some(end)
+            })
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_and_a_cancel_never_both_win() {
+        for _ in 0..2_000 {
+            let state = Arc::new(RequestState::default());
+            let other = Arc::clone(&state);
+            let claimer = std::thread::spawn(move || other.claim());
+            let cancelled = state.cancel() != Cancelled::TooLate;
+            assert_ne!(claimer.join().unwrap(), cancelled);
+        }
+    }
+
+    #[test]
+    fn a_request_cancelled_in_the_queue_is_not_sent() {
+        let (state, orphans) = (RequestState::default(), Arc::default());
+        assert_eq!(state.cancel(), Cancelled::Unsent);
+        assert!(!state.mark_sent(&orphans));
+        assert_eq!(orphans.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_request_cancelled_after_it_was_sent_is_counted() {
+        let (state, orphans) = (RequestState::default(), Arc::default());
+        assert!(state.mark_sent(&orphans));
+        assert_eq!(state.cancel(), Cancelled::Sent);
+        assert_eq!(state.cancel(), Cancelled::TooLate);
+        assert_eq!(orphans.load(Ordering::Relaxed), 1);
+        assert!(!state.claim());
+        assert_eq!(orphans.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,73 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// What a cluster has counted since it started.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: Counter,)+ }
+
+        impl Stats {
+            /// Every counter by name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests put onto a connection's queue.
+    requests,
+    /// Answers that arrived for a request.
+    responses,
+    /// Answers that nobody waited for any more.
+    late_responses,
+    /// Requests refused because every queue was full.
+    overloaded,
+    /// Connections opened and logged in.
+    connections_opened,
+    /// Connections ended, for any reason.
+    connections_closed,
+    /// Attempts to connect that failed.
+    connect_failures,
+    /// TLS handshakes that verified the whole chain.
+    handshakes_full,
+    /// TLS handshakes that resumed a session.
+    handshakes_resumed,
+    /// TLS handshakes that failed.
+    handshakes_failed,
+    /// Handshakes in which a session was offered.
+    sessions_offered,
+    /// Sessions put into the cache.
+    sessions_stored,
+    /// Sessions dropped because the cache was full.
+    sessions_evicted,
+    /// Sessions dropped because of their age.
+    sessions_expired,
+    /// Resumed handshakes refused because the certificate no longer passed.
+    sessions_refused,
+    /// Logins accepted.
+    logins,
+    /// Logins refused.
+    logins_refused,
+    /// Heartbeats sent.
+    heartbeats,
+    /// Events dropped because nobody took them.
+    events_dropped,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,35 @@
+//! Every atom that crosses the boundary, in one place.
+
+rustler::atoms! {
+    nil, ok, error, dirty, closed, ready, none,
+
+    // Results
+    void, rows, set_keyspace, prepared, schema_change, maps, lists,
+
+    // Error kinds beside those of `errors`
+    bad_argument, bad_config, bad_value, bad_statement, not_prepared, server, decode_failed,
+    internal, too_many_waiters, unsent, sent, too_late,
+
+    // Values
+    nan, infinity, neg_infinity, unset,
+    __struct__, calendar, day, hour, microsecond, minute, month, second, std_offset, time_zone,
+    utc_offset, year, zone_abbr,
+    elixir_date_time = "Elixir.DateTime",
+    elixir_date = "Elixir.Date",
+    elixir_time = "Elixir.Time",
+    elixir_calendar_iso = "Elixir.Calendar.ISO",
+    elixir_duration = "Elixir.Palladion.Duration",
+    elixir_decimal = "Elixir.Decimal",
+    id,
+    elixir_map_set = "Elixir.MapSet",
+    map,
+    months, days, nanoseconds, sign, coef, exp,
+
+    // Events
+    palladion_events, connection_opened, connect_failed, connection_closed,
+
+    // Options
+    peer, pkcs8, pkcs1, sec1,
+    tls12 = "tlsv1.2",
+    tls13 = "tlsv1.3",
+}

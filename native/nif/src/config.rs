@@ -1,0 +1,170 @@
+//! A cluster's configuration, from the map that `Palladion.Config` makes.
+
+use std::time::Duration;
+
+use palladion_driver::config::{
+    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Timeouts,
+};
+use palladion_driver::tls::{
+    Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsVersion, VerifiedName,
+};
+use palladion_driver::{ClusterConfig, Secret};
+use rustler::{Atom, Binary, Decoder, ResourceArc, Term};
+
+use crate::atoms;
+use crate::errors::NativeError;
+use crate::secret::SecretResource;
+
+/// Handshakes and logins under way at once.
+const MAX_HANDSHAKES: usize = 8;
+
+pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError> {
+    let map = Options(map);
+    let contact_points = map
+        .get::<Vec<Term<'_>>>("contact_points")?
+        .into_iter()
+        .map(|point| {
+            let point = Options(point);
+            Ok(ContactPoint {
+                host: point.get("host")?,
+                port: point.get("port")?,
+            })
+        })
+        .collect::<Result<_, NativeError>>()?;
+    let max_in_flight: usize = map.get("max_in_flight")?;
+    Ok(ClusterConfig {
+        name: map.get("name")?,
+        contact_points,
+        keyspace: map.get("keyspace")?,
+        client: ClientIdentity {
+            driver_name: "Palladion".to_owned(),
+            driver_version: map.get("driver_version")?,
+            application_name: map.get("application_name")?,
+            application_version: map.get("application_version")?,
+            client_id: map.get("client_id")?,
+        },
+        pool_size: map.get("pool_size")?,
+        connection: ConnectionLimits {
+            max_queue: map.get("max_queue")?,
+            max_in_flight,
+            // Beyond half of the streams a connection is of little use any more.
+            max_orphans: max_in_flight / 2,
+            max_frame_size: map.get("max_frame_size")?,
+        },
+        max_waiters: map.get("max_waiters")?,
+        prepared_cache_size: map.get("prepared_cache_size")?,
+        timeouts: Timeouts {
+            connect: map.millis("connect_timeout")?,
+            tls: map.millis("tls_timeout")?,
+            login: map.millis("login_timeout")?,
+            heartbeat_interval: map.millis("heartbeat_interval")?,
+            heartbeat: map.millis("heartbeat_timeout")?,
+        },
+        reconnect: (map.millis("reconnect_min")?, map.millis("reconnect_max")?),
+        tls: map.get::<Option<Term<'_>>>("tls")?.map(tls).transpose()?,
+        auth: map.get::<Option<Term<'_>>>("auth")?.map(auth).transpose()?,
+        max_handshakes: MAX_HANDSHAKES,
+    })
+}
+
+fn tls(map: Term<'_>) -> Result<TlsConfig, NativeError> {
+    let map = Options(map);
+    let verify: Atom = map.get("verify")?;
+    let versions = map.get::<Vec<Atom>>("versions")?;
+    let cache = map.get::<Option<Term<'_>>>("session_cache")?;
+    let chain = map.binaries("cert_chain")?;
+    let key = map.get::<Option<(Atom, ResourceArc<SecretResource>)>>("key")?;
+    Ok(TlsConfig {
+        verify: verify == atoms::peer(),
+        roots: map.binaries("cacerts")?,
+        verified_name: match map.name_or_false("verified_name")? {
+            None => VerifiedName::Endpoint,
+            Some(None) => VerifiedName::Unchecked,
+            Some(Some(name)) => VerifiedName::Fixed(name),
+        },
+        sni: match map.name_or_false("sni")? {
+            None => Sni::Verified,
+            Some(None) => Sni::Disabled,
+            Some(Some(name)) => Sni::Fixed(name),
+        },
+        identity: key.map(|(form, key)| Identity {
+            chain,
+            key_form: key_form(form),
+            key: key.0.clone(),
+        }),
+        versions: versions
+            .into_iter()
+            .filter_map(|version| {
+                if version == atoms::tls12() {
+                    Some(TlsVersion::V12)
+                } else if version == atoms::tls13() {
+                    Some(TlsVersion::V13)
+                } else {
+                    None
+                }
+            })
+            .collect(),
+        session_cache: cache.map(session_cache).transpose()?,
+    })
+}
+
+fn session_cache(map: Term<'_>) -> Result<SessionCacheConfig, NativeError> {
+    let map = Options(map);
+    Ok(SessionCacheConfig {
+        size: map.get("size")?,
+        ttl: Duration::from_secs(map.get("ttl")?),
+    })
+}
+
+fn key_form(form: Atom) -> KeyForm {
+    if form == atoms::pkcs1() {
+        KeyForm::Pkcs1
+    } else if form == atoms::sec1() {
+        KeyForm::Sec1
+    } else {
+        KeyForm::Pkcs8
+    }
+}
+
+fn auth(map: Term<'_>) -> Result<AuthConfig, NativeError> {
+    let map = Options(map);
+    let password: ResourceArc<SecretResource> = map.get("password")?;
+    let password: Secret = password.0.clone();
+    Ok(AuthConfig {
+        username: map.get("username")?,
+        password,
+        require_auth: map.get("require_auth")?,
+        allowed_authenticators: map.get("allowed_authenticators")?,
+    })
+}
+
+/// A map with atom keys. What is missing or of the wrong kind is an error with the option's name.
+struct Options<'a>(Term<'a>);
+
+impl<'a> Options<'a> {
+    fn get<T: Decoder<'a>>(&self, key: &'static str) -> Result<T, NativeError> {
+        let atom = Atom::from_str(self.0.get_env(), key);
+        atom.and_then(|atom| self.0.map_get(atom))
+            .and_then(|value| value.decode())
+            .map_err(|_| NativeError::bad_config(key, "missing or of the wrong kind"))
+    }
+
+    fn millis(&self, key: &'static str) -> Result<Duration, NativeError> {
+        self.get(key).map(Duration::from_millis)
+    }
+
+    fn binaries(&self, key: &'static str) -> Result<Vec<Vec<u8>>, NativeError> {
+        let binaries: Vec<Binary<'a>> = self.get(key)?;
+        Ok(binaries.iter().map(|bytes| bytes.to_vec()).collect())
+    }
+
+    /// `nil`, `false` or a name.
+    fn name_or_false(&self, key: &'static str) -> Result<Option<Option<String>>, NativeError> {
+        let value: Term<'a> = self.get(key)?;
+        if let Ok(false) = value.decode::<bool>() {
+            return Ok(Some(None));
+        }
+        let name: Option<String> = self.get(key)?;
+        Ok(name.map(Some))
+    }
+}

@@ -1,0 +1,335 @@
+//! Errors as `{kind, map}`.
+
+use palladion_cql::response::{ErrorDetail, ServerError};
+use palladion_cql::value::{EncodeError, Problem};
+use palladion_driver::{ConnectError, Failure, RequestError};
+use rustler::types::map::map_new;
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+
+/// An error of ours, with fields that are safe to show.
+pub(crate) struct NativeError {
+    kind: Kind,
+    fields: Vec<(&'static str, Field)>,
+}
+
+enum Kind {
+    Atom(Atom),
+    Name(&'static str),
+}
+
+pub(crate) enum Field {
+    Text(String),
+    Texts(Vec<String>),
+    Int(i64),
+    Bool(bool),
+    Error(Box<NativeError>),
+}
+
+impl From<String> for Field {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Field {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Field {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<bool> for Field {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl NativeError {
+    pub(crate) fn new(kind: Atom) -> Self {
+        Self {
+            kind: Kind::Atom(kind),
+            fields: Vec::new(),
+        }
+    }
+
+    fn named(kind: &'static str) -> Self {
+        Self {
+            kind: Kind::Name(kind),
+            fields: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Field>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn bad_argument(argument: &str) -> Self {
+        Self::new(atoms::bad_argument()).with("argument", argument)
+    }
+
+    pub(crate) fn bad_config(option: &str, detail: impl ToString) -> Self {
+        Self::new(atoms::bad_config())
+            .with("option", option)
+            .with("detail", detail.to_string())
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(atoms::closed())
+    }
+}
+
+/// `{:ok, value}` or `{:error, {kind, map}}`.
+pub(crate) fn reply<'a, T: Encoder>(env: Env<'a>, result: Result<T, NativeError>) -> Term<'a> {
+    match result {
+        Ok(value) => (atoms::ok(), value).encode(env),
+        Err(error) => (atoms::error(), error).encode(env),
+    }
+}
+
+impl Encoder for NativeError {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let kind = match self.kind {
+            Kind::Atom(atom) => atom.to_term(env),
+            Kind::Name(name) => atom(env, name),
+        };
+        let fields = self
+            .fields
+            .iter()
+            .fold(map_new(env), |map, (name, value)| put(map, name, value));
+        (kind, fields).encode(env)
+    }
+}
+
+impl Encoder for Field {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Self::Text(text) => text.encode(env),
+            Self::Texts(texts) => texts.encode(env),
+            Self::Int(number) => number.encode(env),
+            Self::Bool(value) => value.encode(env),
+            Self::Error(error) => error.encode(env),
+        }
+    }
+}
+
+/// Only ever called with names that stand in this crate.
+pub(crate) fn atom<'a>(env: Env<'a>, name: &'static str) -> Term<'a> {
+    Atom::from_str(env, name).map_or_else(|_| atoms::internal().to_term(env), |a| a.to_term(env))
+}
+
+pub(crate) fn put<'a>(map: Term<'a>, name: &'static str, value: impl Encoder) -> Term<'a> {
+    map.map_put(atom(map.get_env(), name), value).unwrap_or(map)
+}
+
+impl From<&RequestError> for NativeError {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Closed => Self::closed(),
+            RequestError::Overloaded => Self::named("overloaded"),
+            RequestError::NoConnection { last } => {
+                let error = Self::named("no_connection");
+                match last {
+                    Some(last) => error.with(
+                        "last_error",
+                        Field::Error(Box::new(Self::from(last.as_ref()))),
+                    ),
+                    None => error,
+                }
+            }
+            RequestError::ConnectionLost {
+                endpoint,
+                failure,
+                sent,
+            } => {
+                let cause = Self::from(failure);
+                let kind = match failure {
+                    Failure::Heartbeat(_) => "heartbeat_timeout",
+                    Failure::Closed => "connection_closed",
+                    Failure::Panic => "panic",
+                    _ => "connection_lost",
+                };
+                Self::named(kind)
+                    .with("endpoint", &**endpoint)
+                    .with("sent", *sent)
+                    .with("cause", Field::Error(Box::new(cause)))
+            }
+        }
+    }
+}
+
+impl From<&ConnectError> for NativeError {
+    fn from(error: &ConnectError) -> Self {
+        let ours = Self::from(&error.failure).with("endpoint", &*error.endpoint);
+        match error.address {
+            Some(address) => ours.with("address", address.to_string()),
+            None => ours,
+        }
+    }
+}
+
+impl From<&Failure> for NativeError {
+    fn from(failure: &Failure) -> Self {
+        use palladion_driver::Failure as F;
+        match failure {
+            F::Dns(detail) => Self::named("dns_failed").with("detail", detail.as_str()),
+            F::Refused => Self::named("connection_refused"),
+            F::Unreachable(detail) => Self::named("unreachable").with("detail", detail.as_str()),
+            F::Connect(detail) => Self::named("connect_failed").with("detail", detail.as_str()),
+            F::Timeout { step, limit } => {
+                let kind = match step {
+                    palladion_driver::Step::Connect => "connect_timeout",
+                    palladion_driver::Step::Tls => "tls_timeout",
+                    palladion_driver::Step::Login => "login_timeout",
+                };
+                Self::named(kind).with("timeout", millis(limit))
+            }
+            F::NotTls => Self::named("not_tls"),
+            F::RequiresTls => Self::named("server_requires_tls"),
+            F::Certificate(problem) => certificate(problem),
+            F::CertificateRejected(alert) => {
+                Self::named("certificate_rejected").with("detail", alert.as_str())
+            }
+            F::TlsParameters(detail) => Self::named("tls_version").with("detail", detail.as_str()),
+            F::TlsAlert(alert) => Self::named("tls_alert").with("detail", alert.as_str()),
+            F::Tls(detail) => Self::named("tls_failed").with("detail", detail.as_str()),
+            F::BadCredentials(text) => {
+                Self::named("bad_credentials").with("server_message", text.as_str())
+            }
+            F::UnknownAuthenticator(class) => {
+                Self::named("unknown_authenticator").with("class", class.as_str())
+            }
+            F::AuthRequired(class) => Self::named("auth_required").with("class", class.as_str()),
+            F::AuthNotRequested => Self::named("auth_not_requested"),
+            F::UnsupportedProtocol(text) => {
+                Self::named("unsupported_protocol").with("server_message", text.as_str())
+            }
+            F::Keyspace(error) => {
+                Self::named("keyspace_failed").with("server_message", error.message.as_str())
+            }
+            F::Server(error) => Self::named("protocol_error")
+                .with("code", i64::from(error.code))
+                .with("server_message", error.message.as_str()),
+            F::Protocol(error) => Self::named("protocol_error").with("detail", error.to_string()),
+            F::Unexpected(to) => {
+                Self::named("protocol_error").with("detail", format!("unexpected answer: {to}"))
+            }
+            F::ClosedByServer => Self::named("connection_closed").with("by", "server"),
+            F::Io(detail) => Self::named("connection_lost").with("detail", detail.as_str()),
+            F::Heartbeat(limit) => Self::named("heartbeat_timeout").with("timeout", millis(limit)),
+            F::Orphans(count) => Self::named("too_many_orphans").with("count", *count),
+            F::Closed => Self::closed(),
+            F::Panic => Self::named("panic"),
+        }
+    }
+}
+
+fn millis(limit: &std::time::Duration) -> i64 {
+    i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn certificate(problem: &palladion_driver::CertificateProblem) -> NativeError {
+    use palladion_driver::CertificateProblem as P;
+    match problem {
+        P::UnknownIssuer => NativeError::named("unknown_ca"),
+        P::Name {
+            expected,
+            presented,
+        } => NativeError::named("name_mismatch")
+            .with("name", expected.as_str())
+            .with("names", Field::Texts(presented.clone())),
+        P::Expired { not_after } => {
+            NativeError::named("certificate_expired").with("not_after", *not_after)
+        }
+        P::NotYetValid { not_before } => {
+            NativeError::named("certificate_not_yet_valid").with("not_before", *not_before)
+        }
+        P::Other(detail) => {
+            NativeError::named("certificate_invalid").with("detail", detail.as_str())
+        }
+    }
+}
+
+/// A server's ERROR as `{:server, map}`.
+pub(crate) fn server_error(error: &ServerError) -> NativeError {
+    let ours = NativeError::new(atoms::server())
+        .with("code", i64::from(error.code))
+        .with("message", error.message.as_str());
+    match &error.detail {
+        ErrorDetail::None => ours,
+        ErrorDetail::Unavailable {
+            consistency,
+            required,
+            alive,
+        } => ours
+            .with("consistency", consistency.name())
+            .with("required", i64::from(*required))
+            .with("alive", i64::from(*alive)),
+        ErrorDetail::Write {
+            consistency,
+            received,
+            required,
+            failures,
+            write_type,
+        } => optional(ours, "failures", *failures)
+            .with("consistency", consistency.name())
+            .with("received", i64::from(*received))
+            .with("required", i64::from(*required))
+            .with("write_type", write_type.as_str()),
+        ErrorDetail::Read {
+            consistency,
+            received,
+            required,
+            failures,
+            data_present,
+        } => optional(ours, "failures", *failures)
+            .with("consistency", consistency.name())
+            .with("received", i64::from(*received))
+            .with("required", i64::from(*required))
+            .with("data_present", *data_present),
+        ErrorDetail::Function {
+            keyspace,
+            function,
+            argument_types,
+        } => ours
+            .with("keyspace", keyspace.as_str())
+            .with("function", function.as_str())
+            .with("argument_types", Field::Texts(argument_types.clone())),
+        ErrorDetail::AlreadyExists { keyspace, table } => ours
+            .with("keyspace", keyspace.as_str())
+            .with("table", table.as_str()),
+        ErrorDetail::Unprepared { .. } => ours,
+    }
+}
+
+fn optional(error: NativeError, name: &'static str, value: Option<i32>) -> NativeError {
+    match value {
+        Some(value) => error.with(name, i64::from(value)),
+        None => error,
+    }
+}
+
+/// A value that does not fit its bind marker: where and what was expected, never the value.
+pub(crate) fn value_error(index: usize, column: &str, error: &EncodeError) -> NativeError {
+    let problem = match error.problem {
+        Problem::WrongType => "wrong_type",
+        Problem::OutOfRange => "out_of_range",
+        Problem::WrongSize => "wrong_size",
+        Problem::NullInCollection => "null_in_collection",
+        Problem::TooLong | Problem::Budget => "too_long",
+    };
+    let path = error.path.iter().map(ToString::to_string).collect();
+    NativeError::new(atoms::bad_value())
+        .with("index", index as i64)
+        .with("column", column)
+        .with("type", error.expected.as_str())
+        .with("problem", problem)
+        .with("path", Field::Texts(path))
+}

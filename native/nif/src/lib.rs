@@ -1,0 +1,20 @@
+//! The NIF library: handles and requests of the BEAM towards the driver, and its answers as terms.
+//!
+//! Rules of this boundary stand in ARCHITECTURE.md: no function here runs long on a scheduler,
+//! errors are returned as `{kind, map}`, a caller is answered exactly once, and resources' callbacks
+//! only signal.
+
+mod atoms;
+mod cluster;
+mod config;
+mod errors;
+mod events;
+mod reply;
+mod request;
+mod results;
+mod runtime;
+mod secret;
+mod status;
+mod terms;
+
+rustler::init!("Elixir.Palladion.Native");

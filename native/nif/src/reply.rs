@@ -1,0 +1,150 @@
+//! Replies to callers: each exactly one message `{ref, reply}`, or none after it was cancelled.
+
+use std::sync::{Arc, Weak};
+
+use palladion_cql::Frame;
+use palladion_driver::{Cluster, Reply, RequestError, RequestState, Waiter};
+use rustler::env::SavedTerm;
+use rustler::thread::is_scheduler_thread;
+use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
+
+use crate::atoms;
+use crate::errors::NativeError;
+use crate::results::{self, Asked};
+use crate::runtime::Access;
+
+/// Answers smaller than this are decoded where they were read.
+const DECODE_IN_PLACE: usize = 16 * 1024;
+
+/// Who waits for an answer. Dropped without one, it says so to the caller.
+pub(crate) struct ReplyTo {
+    caller: Option<Caller>,
+    state: Arc<RequestState>,
+}
+
+/// The caller's reference lives in the environment that becomes the message.
+struct Caller {
+    pid: LocalPid,
+    env: OwnedEnv,
+    reference: SavedTerm,
+}
+
+impl ReplyTo {
+    pub(crate) fn new(pid: LocalPid, reference: Term<'_>, state: Arc<RequestState>) -> Self {
+        let env = OwnedEnv::new();
+        let reference = env.save(reference);
+        Self {
+            caller: Some(Caller {
+                pid,
+                env,
+                reference,
+            }),
+            state,
+        }
+    }
+
+    /// Sends `{ref, reply}`, unless the caller has given up. Builds the terms first: between the
+    /// claim, after which the message is certain, and the sending nothing can fail.
+    pub(crate) fn send(mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
+        if let Some(caller) = self.caller.as_mut() {
+            let message = caller.env.run(|env| {
+                let reply = build(env);
+                let message = (caller.reference.load(env), reply).encode(env);
+                caller.env.save(message)
+            });
+            if let Some(mut caller) = self.caller.take() {
+                if self.state.claim() {
+                    let _ = caller
+                        .env
+                        .send_and_clear(&caller.pid, |env| message.load(env));
+                }
+            }
+        }
+    }
+}
+
+fn failure<'a>(env: Env<'a>, error: &NativeError) -> Term<'a> {
+    (atoms::error(), error).encode(env)
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        let Some(caller) = self.caller.take().filter(|_| !self.state.is_cancelled()) else {
+            return;
+        };
+        let dropped = Self {
+            caller: Some(caller),
+            state: Arc::clone(&self.state),
+        };
+        off_scheduler(move || {
+            dropped.send(|env| failure(env, &NativeError::new(atoms::internal())));
+        });
+    }
+}
+
+/// Schedulers can't send through an environment of ours, other threads can. Nothing on a request's
+/// way comes here on a scheduler, so a thread for the rare rest is cheap enough.
+fn off_scheduler(send: impl FnOnce() + Send + 'static) {
+    if is_scheduler_thread() {
+        std::thread::spawn(send);
+    } else {
+        send();
+    }
+}
+
+/// The reply to a request.
+pub(crate) struct QueryReply {
+    pub(crate) to: ReplyTo,
+    pub(crate) asked: Asked,
+    pub(crate) cluster: Weak<Cluster>,
+    pub(crate) access: Access,
+}
+
+impl Reply for QueryReply {
+    fn state(&self) -> &RequestState {
+        &self.to.state
+    }
+
+    fn complete(self: Box<Self>, outcome: Result<Frame, RequestError>) {
+        match outcome {
+            Ok(frame) if frame.body.len() < DECODE_IN_PLACE => self.decode(&frame),
+            Ok(frame) => {
+                let access = self.access.clone();
+                access.decode(Box::new(move || self.decode(&frame)));
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+}
+
+impl QueryReply {
+    fn decode(self, frame: &Frame) {
+        let Self {
+            to, asked, cluster, ..
+        } = self;
+        let cluster = cluster.upgrade();
+        to.send(|env| results::answer(env, frame, &asked, cluster.as_deref()));
+    }
+
+    fn fail(self, error: &RequestError) {
+        self.to.send(|env| failure(env, &NativeError::from(error)));
+    }
+}
+
+/// The reply to one who waits for a connection, or for a reconnection's end.
+pub(crate) struct ReadyReply(pub(crate) ReplyTo);
+
+impl Waiter for ReadyReply {
+    fn is_cancelled(&self) -> bool {
+        self.0.state.is_cancelled()
+    }
+
+    fn ready(self: Box<Self>, outcome: Result<(), RequestError>) {
+        off_scheduler(move || {
+            self.0.send(|env| match &outcome {
+                Ok(()) => atoms::ok().to_term(env),
+                Err(error) => failure(env, &NativeError::from(error)),
+            });
+        });
+    }
+}

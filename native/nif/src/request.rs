@@ -1,0 +1,303 @@
+//! Requests: encoded on the caller's scheduler, up to a size, and put onto a connection's queue.
+
+use std::sync::Arc;
+
+use palladion_cql::request::{self as cql, Parameters};
+use palladion_cql::types::ColumnSpec;
+use palladion_cql::value::{encode, Problem};
+use palladion_cql::wire::TooLong;
+use palladion_cql::Consistency;
+use palladion_driver::{Cancelled, Cluster, Request, RequestState, Statement};
+use rustler::{Atom, Binary, Encoder, Env, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::cluster::{handle_of, ClusterHandle};
+use crate::errors::{value_error, NativeError};
+use crate::reply::{QueryReply, ReplyTo};
+use crate::results::{Asked, RowFormat};
+
+/// As much is encoded on a normal scheduler: well below a millisecond's work.
+const BUDGET: usize = 32 * 1024;
+/// As much is encoded at all.
+const DIRTY_BUDGET: usize = 256 * 1024 * 1024;
+
+/// A request under way, for its caller to cancel.
+pub(crate) struct RequestResource {
+    pub(crate) state: Arc<RequestState>,
+}
+
+#[rustler::resource_impl]
+impl Resource for RequestResource {}
+
+/// Why there is no request to hand to a connection.
+enum Refused {
+    /// More than a normal scheduler should do.
+    TooMuch,
+    Error(NativeError),
+}
+
+impl From<NativeError> for Refused {
+    fn from(error: NativeError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<TooLong> for Refused {
+    fn from(error: TooLong) -> Self {
+        Self::Error(NativeError::new(atoms::bad_statement()).with("detail", error.to_string()))
+    }
+}
+
+/// What all submissions have in common.
+struct Submitter<'a> {
+    env: Env<'a>,
+    handle: ResourceArc<ClusterHandle>,
+    reference: Term<'a>,
+    budget: usize,
+}
+
+macro_rules! submission {
+    ($(#[$doc:meta])* $name:ident, $dirty:ident, ($($arg:ident),+), $body:expr) => {
+        $(#[$doc])*
+        #[rustler::nif]
+        fn $name<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>, $($arg: Term<'a>),+) -> Term<'a> {
+            submit(env, handle, reference, BUDGET, |to| $body(to, $($arg),+))
+        }
+
+        /// The same on a dirty scheduler, after the other has returned `:dirty`.
+        #[rustler::nif(schedule = "DirtyCpu")]
+        fn $dirty<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>, $($arg: Term<'a>),+) -> Term<'a> {
+            submit(env, handle, reference, DIRTY_BUDGET, |to| $body(to, $($arg),+))
+        }
+    };
+}
+
+submission!(
+    /// Sends a statement without values. `{:ok, request}`: `{ref, result}` follows.
+    submit_query, submit_query_dirty, (statement, options), query
+);
+submission!(
+    /// Has a statement prepared; the cluster remembers it.
+    submit_prepare, submit_prepare_dirty, (statement), prepare
+);
+submission!(
+    /// Executes a prepared statement, found by `{:id, id}` or `{:text, statement}`.
+    submit_execute, submit_execute_dirty, (statement, values, options), execute
+);
+
+fn submit<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    reference: Term<'a>,
+    budget: usize,
+    work: impl FnOnce(&Submitter<'a>) -> Result<Term<'a>, Refused>,
+) -> Term<'a> {
+    let result = handle_of(handle)
+        .map_err(Refused::Error)
+        .and_then(|handle| {
+            work(&Submitter {
+                env,
+                handle,
+                reference,
+                budget,
+            })
+        });
+    match result {
+        Ok(request) => (atoms::ok(), request).encode(env),
+        Err(Refused::TooMuch) => atoms::dirty().to_term(env),
+        Err(Refused::Error(error)) => (atoms::error(), error).encode(env),
+    }
+}
+
+fn query<'a>(
+    to: &Submitter<'a>,
+    statement: Term<'a>,
+    options: Term<'a>,
+) -> Result<Term<'a>, Refused> {
+    let statement = to.text(statement)?;
+    let (parameters, format) = request_options(options)?;
+    to.send(cql::query(statement, &parameters)?, Asked::Rows(format))
+}
+
+fn prepare<'a>(to: &Submitter<'a>, statement: Term<'a>) -> Result<Term<'a>, Refused> {
+    let statement = to.text(statement)?;
+    let asked = Asked::Prepare(statement.to_owned());
+    to.send(cql::prepare(statement)?, asked)
+}
+
+fn execute<'a>(
+    to: &Submitter<'a>,
+    statement: Term<'a>,
+    values: Term<'a>,
+    options: Term<'a>,
+) -> Result<Term<'a>, Refused> {
+    let (parameters, format) = request_options(options)?;
+    let statement = to.prepared(statement)?;
+    let bind = &statement.prepared.bind;
+    let values = bound_values(values, bind)?;
+    let id = &statement.prepared.id;
+    let frame = cql::execute(id, &parameters, bind.len() as u16, |out| {
+        for (index, (value, column)) in values.iter().zip(bind.iter()).enumerate() {
+            let value = crate::terms::TermSource::Term(*value);
+            encode(value, &column.ty, out, to.budget).map_err(|error| match error.problem {
+                Problem::Budget if to.budget < DIRTY_BUDGET => Refused::TooMuch,
+                _ => Refused::Error(value_error(index, &column.name, &error)),
+            })?;
+        }
+        Ok::<(), Refused>(())
+    })?;
+    to.send(frame, Asked::Rows(format))
+}
+
+/// One term for each bind marker: a list by position, or a map by name.
+fn bound_values<'a>(values: Term<'a>, bind: &[ColumnSpec]) -> Result<Vec<Term<'a>>, NativeError> {
+    if values.is_map() {
+        return bind
+            .iter()
+            .map(|column| named_value(values, column))
+            .collect();
+    }
+    let mut terms = Vec::with_capacity(bind.len());
+    let mut rest = values;
+    // Counted no further than needed: a list may be long.
+    while let Ok((head, tail)) = rest.list_get_cell() {
+        if terms.len() == bind.len() {
+            return Err(wrong_count(bind.len()));
+        }
+        terms.push(head);
+        rest = tail;
+    }
+    if terms.len() == bind.len() && rest.is_empty_list() {
+        Ok(terms)
+    } else {
+        Err(wrong_count(bind.len()))
+    }
+}
+
+fn named_value<'a>(values: Term<'a>, column: &ColumnSpec) -> Result<Term<'a>, NativeError> {
+    let atom = || Atom::existing_from_str(values.get_env(), &column.name).ok();
+    values
+        .map_get(&column.name)
+        .or_else(|error| atom().map_or(Err(error), |atom| values.map_get(atom)))
+        .map_err(|_| {
+            NativeError::new(atoms::bad_value())
+                .with("problem", "missing")
+                .with("column", column.name.as_str())
+                .with("type", column.ty.to_string())
+        })
+}
+
+fn wrong_count(expected: usize) -> NativeError {
+    NativeError::new(atoms::bad_value())
+        .with("problem", "wrong_count")
+        .with("expected", expected as i64)
+}
+
+/// `{consistency, serial consistency, page size, paging state, timestamp, row format}`
+type OptionsTuple<'a> = (
+    Term<'a>,
+    Term<'a>,
+    Option<i32>,
+    Option<Binary<'a>>,
+    Option<i64>,
+    Atom,
+);
+
+fn request_options(options: Term<'_>) -> Result<(Parameters, RowFormat), NativeError> {
+    let options: OptionsTuple<'_> = options
+        .decode()
+        .map_err(|_| NativeError::bad_argument("options"))?;
+    let (consistency, serial, page_size, paging_state, timestamp, format) = options;
+    let parameters = Parameters {
+        consistency: level(consistency)?.unwrap_or(Consistency::LocalOne),
+        serial_consistency: level(serial)?,
+        page_size,
+        paging_state: paging_state.map(|state| state.to_vec()),
+        timestamp,
+    };
+    let format = if format == atoms::lists() {
+        RowFormat::Lists
+    } else {
+        RowFormat::Maps
+    };
+    Ok((parameters, format))
+}
+
+fn level(term: Term<'_>) -> Result<Option<Consistency>, NativeError> {
+    if atoms::nil() == term {
+        return Ok(None);
+    }
+    let number: u16 = term
+        .decode()
+        .map_err(|_| NativeError::bad_argument("consistency"))?;
+    Consistency::from_wire(number)
+        .map(Some)
+        .map_err(|_| NativeError::bad_argument("consistency"))
+}
+
+impl<'a> Submitter<'a> {
+    fn text(&self, statement: Term<'a>) -> Result<&'a str, Refused> {
+        let bad = || Refused::Error(NativeError::bad_argument("statement"));
+        let text: &'a str = statement.decode().map_err(|_| bad())?;
+        if text.len() > self.budget {
+            return Err(Refused::TooMuch);
+        }
+        Ok(text)
+    }
+
+    fn prepared(&self, statement: Term<'a>) -> Result<Arc<Statement>, NativeError> {
+        let (by, key): (Atom, Binary<'a>) = statement
+            .decode()
+            .map_err(|_| NativeError::bad_argument("statement"))?;
+        let cluster = self.handle.cluster()?;
+        let cache = cluster.as_ref().ok_or_else(NativeError::closed)?.prepared();
+        let found = if by == atoms::id() {
+            cache.by_id(&key)
+        } else {
+            std::str::from_utf8(key.as_slice())
+                .ok()
+                .and_then(|text| cache.by_text(text))
+        };
+        found.ok_or_else(|| NativeError::new(atoms::not_prepared()))
+    }
+
+    fn send(&self, frame: Vec<u8>, asked: Asked) -> Result<Term<'a>, Refused> {
+        let cluster = self.handle.cluster()?;
+        let cluster: &Cluster = cluster.as_deref().ok_or_else(NativeError::closed)?;
+        let state = Arc::new(RequestState::default());
+        let reply = QueryReply {
+            to: ReplyTo::new(self.env.pid(), self.reference, Arc::clone(&state)),
+            asked,
+            cluster: self.handle.weak(),
+            access: self.handle.access().clone(),
+        };
+        let request = Request {
+            frame,
+            reply: Box::new(reply),
+        };
+        match cluster.submit(request) {
+            Ok(_) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
+            Err((error, request)) => {
+                // The caller gets the error as this function's result, not as a message.
+                state.cancel();
+                drop(request);
+                Err(NativeError::from(&error).into())
+            }
+        }
+    }
+}
+
+/// Gives up on a request. After `:unsent` or `:sent` no message of it exists or will; after
+/// `:too_late` it's certain to be there soon.
+#[rustler::nif]
+fn cancel<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let Ok(request) = request.decode::<ResourceArc<RequestResource>>() else {
+        return (atoms::error(), NativeError::bad_argument("request")).encode(env);
+    };
+    match request.state.cancel() {
+        Cancelled::Unsent => atoms::unsent(),
+        Cancelled::Sent => atoms::sent(),
+        Cancelled::TooLate => atoms::too_late(),
+    }
+    .encode(env)
+}

@@ -1,0 +1,146 @@
+//! Answers as terms.
+
+use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, SchemaChange};
+use palladion_cql::types::ColumnSpec;
+use palladion_cql::Frame;
+use palladion_driver::Cluster;
+use rustler::types::map::map_new;
+use rustler::types::tuple::make_tuple;
+use rustler::{Encoder, Env, NewBinary, Term};
+
+use crate::atoms;
+use crate::errors::{put, server_error, NativeError};
+use crate::terms::{distinct_or_last, text, TermBuilder};
+
+/// How rows are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowFormat {
+    Maps,
+    Lists,
+}
+
+/// What was asked.
+pub(crate) enum Asked {
+    /// QUERY or EXECUTE.
+    Rows(RowFormat),
+    /// PREPARE of this statement, whose answer the cluster remembers.
+    Prepare(String),
+}
+
+/// An answer as `{:ok, result}` or `{:error, {kind, map}}`, where a result is a tuple that begins
+/// with its kind and ends with the server's warnings and the trace's id.
+pub(crate) fn answer<'a>(
+    env: Env<'a>,
+    frame: &Frame,
+    asked: &Asked,
+    cluster: Option<&Cluster>,
+) -> Term<'a> {
+    let failed = |error: NativeError| (atoms::error(), error).encode(env);
+    let response = match Response::parse(frame) {
+        Ok(response) => response,
+        Err(error) => return failed(undecodable(&error)),
+    };
+    let body = match response.message {
+        Message::Result(body) => body,
+        Message::Error(error) => return failed(server_error(&error)),
+        _ => return failed(NativeError::new(atoms::decode_failed()).with("detail", "no RESULT")),
+    };
+    let mut parts = match (body, asked) {
+        (ResultBody::Void, _) => vec![atoms::void().to_term(env)],
+        (ResultBody::SetKeyspace(keyspace), _) => {
+            vec![atoms::set_keyspace().to_term(env), text(env, &keyspace)]
+        }
+        (ResultBody::SchemaChange(change), _) => {
+            vec![
+                atoms::schema_change().to_term(env),
+                schema_change(env, &change),
+            ]
+        }
+        (ResultBody::Prepared(prepared), Asked::Prepare(statement)) => {
+            let term = prepared_parts(env, &prepared);
+            if let Some(cluster) = cluster {
+                cluster.prepared().insert(statement, prepared);
+            }
+            term
+        }
+        (ResultBody::Rows(rows), asked) => {
+            let format = match asked {
+                Asked::Rows(format) => *format,
+                Asked::Prepare(_) => RowFormat::Maps,
+            };
+            match rows_parts(env, &rows, format) {
+                Ok(parts) => parts,
+                Err(error) => return failed(error),
+            }
+        }
+        (ResultBody::Prepared(_), Asked::Rows(_)) => {
+            let error = NativeError::new(atoms::decode_failed());
+            return failed(error.with("detail", "PREPARED for a statement that was executed"));
+        }
+    };
+    parts.push(response.warnings.encode(env));
+    let trace = response.tracing_id.map(|id| {
+        let id = palladion_cql::value::uuid::format(&id);
+        Term::from(NewBinary::from_slice(env, &id))
+    });
+    parts.push(trace.encode(env));
+    (atoms::ok(), make_tuple(env, &parts)).encode(env)
+}
+
+fn undecodable(error: &palladion_cql::DecodeError) -> NativeError {
+    NativeError::new(atoms::decode_failed()).with("detail", error.to_string())
+}
+
+/// `:rows, names, rows, number of rows, paging state`
+fn rows_parts<'a>(
+    env: Env<'a>,
+    rows: &Rows,
+    format: RowFormat,
+) -> Result<Vec<Term<'a>>, NativeError> {
+    let columns = rows.columns.as_deref().unwrap_or_default();
+    let names: Vec<_> = columns.iter().map(|c| text(env, &c.name)).collect();
+    let mut terms = Vec::with_capacity(rows.count);
+    let mut builder = TermBuilder { env };
+    rows.decode(columns, &mut builder, |_, cells| {
+        terms.push(match format {
+            RowFormat::Maps => distinct_or_last(env, &names, cells),
+            RowFormat::Lists => cells.encode(env),
+        });
+    })
+    .map_err(|error| undecodable(&error))?;
+    let paging_state = rows.paging_state.as_deref();
+    let paging_state = paging_state.map(|state| Term::from(NewBinary::from_slice(env, state)));
+    Ok(vec![
+        atoms::rows().to_term(env),
+        names.encode(env),
+        terms.encode(env),
+        rows.count.encode(env),
+        paging_state.encode(env),
+    ])
+}
+
+/// `:prepared, id, bind markers, result columns`
+fn prepared_parts<'a>(env: Env<'a>, prepared: &Prepared) -> Vec<Term<'a>> {
+    vec![
+        atoms::prepared().to_term(env),
+        NewBinary::from_slice(env, &prepared.id).into(),
+        columns(env, &prepared.bind),
+        columns(env, &prepared.result),
+    ]
+}
+
+/// `[{name, type}]`
+fn columns<'a>(env: Env<'a>, columns: &[ColumnSpec]) -> Term<'a> {
+    let terms: Vec<_> = columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.ty.to_string()).encode(env))
+        .collect();
+    terms.encode(env)
+}
+
+fn schema_change<'a>(env: Env<'a>, change: &SchemaChange) -> Term<'a> {
+    let map = put(map_new(env), "change", change.change.as_str());
+    let map = put(map, "target", change.target.as_str());
+    let map = put(map, "keyspace", change.keyspace.as_str());
+    put(map, "name", change.name.as_deref())
+}

@@ -1,0 +1,24 @@
+//! Secrets of the Elixir side: a resource whose content never comes back.
+
+use palladion_driver::Secret;
+use rustler::{Binary, Env, Resource, ResourceArc, Term};
+
+use crate::errors::{self, NativeError};
+
+pub(crate) struct SecretResource(pub(crate) Secret);
+
+#[rustler::resource_impl]
+impl Resource for SecretResource {}
+
+/// Copies a binary into memory that is wiped when nobody refers to it any more.
+#[rustler::nif]
+fn secret_new<'a>(env: Env<'a>, value: Term<'a>) -> Term<'a> {
+    let secret = value.decode::<Binary<'_>>().map_err(|_| {
+        // Not `badarg`: its stack trace would print the argument.
+        NativeError::bad_argument("secret")
+    });
+    errors::reply(
+        env,
+        secret.map(|bytes| ResourceArc::new(SecretResource(Secret::new(&bytes)))),
+    )
+}

@@ -1,0 +1,78 @@
+//! A cluster's state and counters as terms.
+
+use palladion_driver::connection::ConnectionInfo;
+use palladion_driver::{Cluster, Phase};
+use rustler::types::map::map_new;
+use rustler::{Encoder, Env, NewBinary, Term};
+
+use crate::errors::{atom, put, NativeError};
+
+pub(crate) fn status<'a>(env: Env<'a>, cluster: &Cluster) -> Term<'a> {
+    let status = cluster.status();
+    let phase = match status.phase {
+        Phase::Connecting => "connecting",
+        Phase::Ready => "ready",
+        Phase::Disconnected => "disconnected",
+        Phase::Closed => "closed",
+    };
+    let endpoints: Vec<Term<'a>> = status
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let connections: Vec<_> = endpoint
+                .connections
+                .iter()
+                .map(|info| connection(env, info))
+                .collect();
+            let chain = endpoint.connections.iter().find_map(|c| c.tls.as_ref());
+            let chain = chain.map_or(&[][..], |tls| &tls.chain);
+            let chain: Vec<_> = chain.iter().map(|der| binary(env, der)).collect();
+            let map = put(map_new(env), "endpoint", endpoint.endpoint.as_str());
+            let map = put(map, "connections", connections);
+            put(map, "certificates", chain)
+        })
+        .collect();
+    let map = put(map_new(env), "phase", atom(env, phase));
+    let map = put(map, "endpoints", endpoints);
+    let map = put(map, "in_flight", status.in_flight);
+    let map = put(map, "orphans", status.orphans);
+    let last_error = status.last_error.as_deref().map(NativeError::from);
+    put(map, "last_error", last_error)
+}
+
+pub(crate) fn stats<'a>(env: Env<'a>, cluster: &Cluster) -> Term<'a> {
+    let counters = cluster.stats().all();
+    counters
+        .into_iter()
+        .fold(map_new(env), |map, (name, value)| put(map, name, value))
+}
+
+pub(crate) fn connection<'a>(env: Env<'a>, info: &ConnectionInfo) -> Term<'a> {
+    let tls = info.tls.as_ref().map(|tls| {
+        let map = put(map_new(env), "version", tls_version(tls.version));
+        let map = put(map, "cipher", tls.cipher.as_str());
+        let kind = if tls.resumed { "resumed" } else { "full" };
+        let map = put(map, "handshake", atom(env, kind));
+        let map = put(map, "verified_name", tls.verified_name.as_deref());
+        put(map, "duration_us", tls.duration.as_micros() as u64)
+    });
+    let map = put(map_new(env), "endpoint", &*info.endpoint);
+    let map = put(map, "address", info.address.to_string());
+    let map = put(map, "tls", tls);
+    let map = put(map, "authenticator", info.authenticator.as_deref());
+    let map = put(map, "cql_versions", &info.cql_versions);
+    put(map, "duration_us", info.duration.as_micros() as u64)
+}
+
+/// rustls' name as `:ssl` writes it.
+fn tls_version(name: &str) -> impl Encoder {
+    match name {
+        "TLSv1_2" => crate::atoms::tls12(),
+        "TLSv1_3" => crate::atoms::tls13(),
+        _ => crate::atoms::none(),
+    }
+}
+
+fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    NewBinary::from_slice(env, bytes).into()
+}

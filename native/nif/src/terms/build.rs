@@ -1,0 +1,268 @@
+//! From decoded values to terms.
+
+use std::net::IpAddr;
+
+use palladion_cql::types::Udt;
+use palladion_cql::value::{uuid, Builder};
+use rustler::types::tuple::make_tuple;
+use rustler::{BigInt, Encoder, Env, NewBinary, Term};
+
+use super::civil;
+use crate::atoms;
+
+/// Builds terms in an environment.
+pub(crate) struct TermBuilder<'a> {
+    pub(crate) env: Env<'a>,
+}
+
+/// Text as a binary of its own: never a part of the page, which it would keep alive.
+pub(crate) fn text<'a>(env: Env<'a>, text: &str) -> Term<'a> {
+    NewBinary::from_slice(env, text.as_bytes()).into()
+}
+
+impl<'a> TermBuilder<'a> {
+    fn structure(&self, keys: &[Term<'a>], values: &[Term<'a>]) -> Term<'a> {
+        Term::map_from_term_arrays(self.env, keys, values).unwrap_or_else(|_| self.null())
+    }
+
+    /// `null` as a method of no trait, for `&self`.
+    fn null(&self) -> Term<'a> {
+        atoms::nil().to_term(self.env)
+    }
+
+    fn big(&self, bytes: &[u8]) -> Term<'a> {
+        match <[u8; 8]>::try_from(bytes) {
+            Ok(bytes) => i64::from_be_bytes(bytes).encode(self.env),
+            Err(_) => BigInt::from_signed_bytes_be(bytes).encode(self.env),
+        }
+    }
+}
+
+const MILLIS_A_DAY: i64 = 86_400_000;
+/// The years that `Calendar.ISO` takes.
+const YEARS: std::ops::RangeInclusive<i64> = -9_999..=9_999;
+
+impl<'a> Builder for TermBuilder<'a> {
+    type Term = Term<'a>;
+
+    fn null(&mut self) -> Term<'a> {
+        TermBuilder::null(self)
+    }
+
+    fn empty(&mut self) -> Term<'a> {
+        TermBuilder::null(self)
+    }
+
+    fn boolean(&mut self, value: bool) -> Term<'a> {
+        value.encode(self.env)
+    }
+
+    fn int(&mut self, value: i64) -> Term<'a> {
+        value.encode(self.env)
+    }
+
+    fn varint(&mut self, bytes: &[u8]) -> Term<'a> {
+        self.big(bytes)
+    }
+
+    fn decimal(&mut self, scale: i32, unscaled: &[u8]) -> Term<'a> {
+        let env = self.env;
+        let negative = unscaled.first().is_some_and(|byte| *byte & 0x80 != 0);
+        let number = BigInt::from_signed_bytes_be(unscaled);
+        let (sign, number) = if negative { (-1, -number) } else { (1, number) };
+        let keys = [
+            atoms::__struct__(),
+            atoms::sign(),
+            atoms::coef(),
+            atoms::exp(),
+        ];
+        let values = [
+            atoms::elixir_decimal().to_term(env),
+            sign.encode(env),
+            number.encode(env),
+            (-i64::from(scale)).encode(env),
+        ];
+        self.structure(&keys.map(|key| key.to_term(env)), &values)
+    }
+
+    fn float(&mut self, value: f64) -> Term<'a> {
+        // The BEAM's floats are always finite.
+        if value.is_nan() {
+            atoms::nan().to_term(self.env)
+        } else if value == f64::INFINITY {
+            atoms::infinity().to_term(self.env)
+        } else if value == f64::NEG_INFINITY {
+            atoms::neg_infinity().to_term(self.env)
+        } else {
+            value.encode(self.env)
+        }
+    }
+
+    fn text(&mut self, value: &str) -> Term<'a> {
+        text(self.env, value)
+    }
+
+    fn blob(&mut self, value: &[u8]) -> Term<'a> {
+        NewBinary::from_slice(self.env, value).into()
+    }
+
+    fn uuid(&mut self, value: &[u8; 16]) -> Term<'a> {
+        NewBinary::from_slice(self.env, &uuid::format(value)).into()
+    }
+
+    /// A `DateTime` in UTC, or milliseconds where it can't say the year.
+    fn timestamp(&mut self, millis: i64) -> Term<'a> {
+        let env = self.env;
+        let (year, month, day) = civil::from_days(millis.div_euclid(MILLIS_A_DAY));
+        if !YEARS.contains(&year) {
+            return millis.encode(env);
+        }
+        let of_day = millis.rem_euclid(MILLIS_A_DAY);
+        let keys = [
+            atoms::__struct__(),
+            atoms::calendar(),
+            atoms::day(),
+            atoms::hour(),
+            atoms::microsecond(),
+            atoms::minute(),
+            atoms::month(),
+            atoms::second(),
+            atoms::std_offset(),
+            atoms::time_zone(),
+            atoms::utc_offset(),
+            atoms::year(),
+            atoms::zone_abbr(),
+        ];
+        let values = [
+            atoms::elixir_date_time().to_term(env),
+            atoms::elixir_calendar_iso().to_term(env),
+            day.encode(env),
+            (of_day / 3_600_000).encode(env),
+            (of_day % 1_000 * 1_000, 3).encode(env),
+            (of_day / 60_000 % 60).encode(env),
+            month.encode(env),
+            (of_day / 1_000 % 60).encode(env),
+            0.encode(env),
+            text(env, "Etc/UTC"),
+            0.encode(env),
+            year.encode(env),
+            text(env, "UTC"),
+        ];
+        self.structure(&keys.map(|key| key.to_term(env)), &values)
+    }
+
+    /// A `Date`, or days since 1970 where it can't say the year.
+    fn date(&mut self, days: i64) -> Term<'a> {
+        let env = self.env;
+        let (year, month, day) = civil::from_days(days);
+        if !YEARS.contains(&year) {
+            return days.encode(env);
+        }
+        let keys = [
+            atoms::__struct__(),
+            atoms::calendar(),
+            atoms::day(),
+            atoms::month(),
+            atoms::year(),
+        ];
+        let values = [
+            atoms::elixir_date().to_term(env),
+            atoms::elixir_calendar_iso().to_term(env),
+            day.encode(env),
+            month.encode(env),
+            year.encode(env),
+        ];
+        self.structure(&keys.map(|key| key.to_term(env)), &values)
+    }
+
+    /// A `Time`, or nanoseconds since midnight where it would lose some.
+    fn time(&mut self, nanos: i64) -> Term<'a> {
+        let env = self.env;
+        if nanos % 1_000 != 0 || !(0..86_400_000_000_000).contains(&nanos) {
+            return nanos.encode(env);
+        }
+        let micros = nanos / 1_000;
+        let keys = [
+            atoms::__struct__(),
+            atoms::calendar(),
+            atoms::hour(),
+            atoms::microsecond(),
+            atoms::minute(),
+            atoms::second(),
+        ];
+        let values = [
+            atoms::elixir_time().to_term(env),
+            atoms::elixir_calendar_iso().to_term(env),
+            (micros / 3_600_000_000).encode(env),
+            (micros % 1_000_000, 6).encode(env),
+            (micros / 60_000_000 % 60).encode(env),
+            (micros / 1_000_000 % 60).encode(env),
+        ];
+        self.structure(&keys.map(|key| key.to_term(env)), &values)
+    }
+
+    fn duration(&mut self, months: i32, days: i32, nanos: i64) -> Term<'a> {
+        let env = self.env;
+        let keys = [
+            atoms::__struct__(),
+            atoms::months(),
+            atoms::days(),
+            atoms::nanoseconds(),
+        ];
+        let values = [
+            atoms::elixir_duration().to_term(env),
+            months.encode(env),
+            days.encode(env),
+            nanos.encode(env),
+        ];
+        self.structure(&keys.map(|key| key.to_term(env)), &values)
+    }
+
+    /// A tuple, as `:inet` has it.
+    fn inet(&mut self, value: IpAddr) -> Term<'a> {
+        let env = self.env;
+        let parts: Vec<Term<'a>> = match value {
+            IpAddr::V4(ip) => ip.octets().iter().map(|part| part.encode(env)).collect(),
+            IpAddr::V6(ip) => ip.segments().iter().map(|part| part.encode(env)).collect(),
+        };
+        make_tuple(env, &parts)
+    }
+
+    fn list(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
+        items.encode(self.env)
+    }
+
+    fn set(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
+        items.encode(self.env)
+    }
+
+    fn map(&mut self, pairs: Vec<(Term<'a>, Term<'a>)>) -> Term<'a> {
+        let (keys, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        distinct_or_last(self.env, &keys, &values)
+    }
+
+    fn tuple(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
+        make_tuple(self.env, &items)
+    }
+
+    fn udt(&mut self, udt: &Udt, fields: Vec<Term<'a>>) -> Term<'a> {
+        let env = self.env;
+        let keys: Vec<_> = udt.fields.iter().map(|(name, _)| text(env, name)).collect();
+        distinct_or_last(env, &keys, &fields)
+    }
+}
+
+/// A map; of equal keys the last one counts.
+pub(crate) fn distinct_or_last<'a>(
+    env: Env<'a>,
+    keys: &[Term<'a>],
+    values: &[Term<'a>],
+) -> Term<'a> {
+    Term::map_from_term_arrays(env, keys, values).unwrap_or_else(|_| {
+        let empty = rustler::types::map::map_new(env);
+        let pairs = keys.iter().zip(values);
+        pairs.fold(empty, |map, (key, value)| {
+            map.map_put(*key, *value).unwrap_or(map)
+        })
+    })
+}

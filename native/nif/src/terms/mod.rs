@@ -1,0 +1,8 @@
+//! Values as terms, both ways, without anything in between.
+
+mod build;
+mod civil;
+mod source;
+
+pub(crate) use build::{distinct_or_last, text, TermBuilder};
+pub(crate) use source::TermSource;
