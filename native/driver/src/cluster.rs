@@ -56,13 +56,6 @@ pub trait Waiter: Send {
     fn ready(self: Box<Self>, outcome: Result<(), RequestError>);
 }
 
-/// Where a request went.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// The connection that took it.
-    pub connection: Arc<Connection>,
-}
-
 /// A cluster's state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -161,6 +154,11 @@ impl Cluster {
         })
     }
 
+    /// Whether the cluster takes no more requests.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
     /// The configuration.
     pub fn config(&self) -> &ClusterConfig {
         &self.shared.config
@@ -178,21 +176,23 @@ impl Cluster {
 
     /// Puts a request onto a connection's queue, or hands it back with the reason.
     ///
-    /// Nodes take turns; of a node's connections the less busy of two is asked first, then all.
-    pub fn submit(&self, request: Request) -> Result<Submission, (RequestError, Request)> {
-        if self.shared.closed.load(Ordering::Acquire) {
+    /// Nodes take turns, beginning with `node` if one is named; of a node's connections the less
+    /// busy of two is asked first, then all.
+    pub fn submit(
+        &self,
+        mut request: Request,
+        node: Option<usize>,
+    ) -> Result<(), (RequestError, Request)> {
+        if self.is_closed() {
             return Err((RequestError::Closed, request));
         }
         let table = self.shared.table.load();
         let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let mut request = request;
-        for connection in table.in_order(turn) {
+        for connection in table.in_order(node.unwrap_or(turn), turn) {
             match connection.submit(request) {
                 Ok(()) => {
                     self.shared.stats.requests.add();
-                    return Ok(Submission {
-                        connection: Arc::clone(connection),
-                    });
+                    return Ok(());
                 }
                 Err(refused) => request = refused,
             }
@@ -219,7 +219,7 @@ impl Cluster {
         waiters.push_back(waiter);
         drop(waiters);
         // After the waiter is in the list, so that it can't miss what happened in between.
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             self.shared.wake(&Err(RequestError::Closed));
         } else if !self.shared.table.load().is_empty() {
             self.shared.wake(&Ok(()));
@@ -285,7 +285,7 @@ impl Cluster {
     }
 
     fn phase(&self, table: &Table) -> Phase {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             Phase::Closed
         } else if !table.is_empty() {
             Phase::Ready
@@ -317,11 +317,11 @@ impl Table {
         self.nodes.iter().all(Vec::is_empty)
     }
 
-    /// Every connection once, beginning with the one whose turn it is.
-    fn in_order(&self, turn: usize) -> impl Iterator<Item = &Arc<Connection>> {
+    /// Every connection once: the nodes from `first` on, each from the connection whose turn it is.
+    fn in_order(&self, first: usize, turn: usize) -> impl Iterator<Item = &Arc<Connection>> {
         let nodes = self.nodes.len().max(1);
         (0..nodes)
-            .filter_map(move |i| self.nodes.get((turn + i) % nodes))
+            .filter_map(move |i| self.nodes.get((first + i) % nodes))
             .flat_map(move |connections| {
                 let n = connections.len().max(1);
                 let first = less_busy_of_two(connections, turn / nodes);

@@ -20,11 +20,11 @@ mod secret;
 mod stats;
 pub mod tls;
 
-pub use cluster::{Cluster, Phase, Status, Submission, Waiter};
+pub use cluster::{Cluster, EndpointStatus, Phase, Status, Waiter};
 pub use config::ClusterConfig;
 pub use error::{CertificateProblem, ConnectError, Failure, RequestError, Step};
 pub use event::{Event, EventSink, NoEvents};
 pub use prepared::{PreparedCache, Statement};
-pub use request::{Cancelled, Reply, Request, RequestState};
+pub use request::{Answer, Cancelled, Reply, Request, RequestState};
 pub use secret::Secret;
 pub use stats::{Counter, Stats};

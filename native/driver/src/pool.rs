@@ -167,6 +167,7 @@ impl<N: Network> Pool<N> {
         let timeouts = &config.timeouts;
         let (task, connection) = ConnectionTask::new(
             opened,
+            self.node,
             &config.connection,
             (timeouts.heartbeat_interval, timeouts.heartbeat),
             Arc::clone(&self.shared.stats),

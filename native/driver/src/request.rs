@@ -19,7 +19,16 @@ pub trait Reply: Send {
     fn state(&self) -> &RequestState;
 
     /// Hands over the answer. Called on a runtime thread; must not block or panic.
-    fn complete(self: Box<Self>, outcome: Result<Frame, RequestError>);
+    fn complete(self: Box<Self>, outcome: Result<Answer, RequestError>);
+}
+
+/// An answer and where it came from.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response.
+    pub frame: Frame,
+    /// The node that gave it, as its position among the contact points.
+    pub node: usize,
 }
 
 const QUEUED: u8 = 0;

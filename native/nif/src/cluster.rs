@@ -41,10 +41,9 @@ impl Resource for ClusterHandle {
 impl ClusterHandle {
     pub(crate) fn cluster(&self) -> Result<Guard<Option<Arc<Cluster>>>, NativeError> {
         let cluster = self.cluster.load();
-        if cluster.is_some() {
-            Ok(cluster)
-        } else {
-            Err(NativeError::closed())
+        match cluster.as_ref() {
+            Some(open) if !open.is_closed() => Ok(cluster),
+            _ => Err(NativeError::closed()),
         }
     }
 

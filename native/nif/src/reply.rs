@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use palladion_cql::Frame;
-use palladion_driver::{Cluster, Reply, RequestError, RequestState, Waiter};
+use palladion_driver::{Answer, Cluster, Reply, RequestError, RequestState, Waiter};
 use rustler::env::SavedTerm;
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
@@ -105,12 +104,12 @@ impl Reply for QueryReply {
         &self.to.state
     }
 
-    fn complete(self: Box<Self>, outcome: Result<Frame, RequestError>) {
+    fn complete(self: Box<Self>, outcome: Result<Answer, RequestError>) {
         match outcome {
-            Ok(frame) if frame.body.len() < DECODE_IN_PLACE => self.decode(&frame),
-            Ok(frame) => {
+            Ok(answer) if answer.frame.body.len() < DECODE_IN_PLACE => self.decode(&answer),
+            Ok(answer) => {
                 let access = self.access.clone();
-                access.decode(Box::new(move || self.decode(&frame)));
+                access.decode(Box::new(move || self.decode(&answer)));
             }
             Err(error) => self.fail(&error),
         }
@@ -118,12 +117,12 @@ impl Reply for QueryReply {
 }
 
 impl QueryReply {
-    fn decode(self, frame: &Frame) {
+    fn decode(self, answer: &Answer) {
         let Self {
             to, asked, cluster, ..
         } = self;
         let cluster = cluster.upgrade();
-        to.send(|env| results::answer(env, frame, &asked, cluster.as_deref()));
+        to.send(|env| results::answer(env, answer, &asked, cluster.as_deref()));
     }
 
     fn fail(self, error: &RequestError) {

@@ -77,8 +77,8 @@ submission!(
     submit_query, submit_query_dirty, (statement, options), query
 );
 submission!(
-    /// Has a statement prepared; the cluster remembers it.
-    submit_prepare, submit_prepare_dirty, (statement), prepare
+    /// Has a statement prepared, on a certain node or any; the cluster remembers it.
+    submit_prepare, submit_prepare_dirty, (statement, node), prepare
 );
 submission!(
     /// Executes a prepared statement, found by `{:id, id}` or `{:text, statement}`.
@@ -116,13 +116,24 @@ fn query<'a>(
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     let (parameters, format) = request_options(options)?;
-    to.send(cql::query(statement, &parameters)?, Asked::Rows(format))
+    to.send(
+        cql::query(statement, &parameters)?,
+        Asked::Rows(format),
+        None,
+    )
 }
 
-fn prepare<'a>(to: &Submitter<'a>, statement: Term<'a>) -> Result<Term<'a>, Refused> {
+fn prepare<'a>(
+    to: &Submitter<'a>,
+    statement: Term<'a>,
+    node: Term<'a>,
+) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     let asked = Asked::Prepare(statement.to_owned());
-    to.send(cql::prepare(statement)?, asked)
+    let node: Option<usize> = node
+        .decode()
+        .map_err(|_| NativeError::bad_argument("node"))?;
+    to.send(cql::prepare(statement)?, asked, node)
 }
 
 fn execute<'a>(
@@ -146,7 +157,7 @@ fn execute<'a>(
         }
         Ok::<(), Refused>(())
     })?;
-    to.send(frame, Asked::Rows(format))
+    to.send(frame, Asked::Rows(format), None)
 }
 
 /// One term for each bind marker: a list by position, or a map by name.
@@ -261,7 +272,7 @@ impl<'a> Submitter<'a> {
         found.ok_or_else(|| NativeError::new(atoms::not_prepared()))
     }
 
-    fn send(&self, frame: Vec<u8>, asked: Asked) -> Result<Term<'a>, Refused> {
+    fn send(&self, frame: Vec<u8>, asked: Asked, node: Option<usize>) -> Result<Term<'a>, Refused> {
         let cluster = self.handle.cluster()?;
         let cluster: &Cluster = cluster.as_deref().ok_or_else(NativeError::closed)?;
         let state = Arc::new(RequestState::default());
@@ -275,8 +286,8 @@ impl<'a> Submitter<'a> {
             frame,
             reply: Box::new(reply),
         };
-        match cluster.submit(request) {
-            Ok(_) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
+        match cluster.submit(request, node) {
+            Ok(()) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
             Err((error, request)) => {
                 // The caller gets the error as this function's result, not as a message.
                 state.cancel();

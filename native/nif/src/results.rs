@@ -2,8 +2,7 @@
 
 use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, SchemaChange};
 use palladion_cql::types::ColumnSpec;
-use palladion_cql::Frame;
-use palladion_driver::Cluster;
+use palladion_driver::{Answer, Cluster};
 use rustler::types::map::map_new;
 use rustler::types::tuple::make_tuple;
 use rustler::{Encoder, Env, NewBinary, Term};
@@ -31,18 +30,20 @@ pub(crate) enum Asked {
 /// with its kind and ends with the server's warnings and the trace's id.
 pub(crate) fn answer<'a>(
     env: Env<'a>,
-    frame: &Frame,
+    answer: &Answer,
     asked: &Asked,
     cluster: Option<&Cluster>,
 ) -> Term<'a> {
     let failed = |error: NativeError| (atoms::error(), error).encode(env);
-    let response = match Response::parse(frame) {
+    let response = match Response::parse(&answer.frame) {
         Ok(response) => response,
         Err(error) => return failed(undecodable(&error)),
     };
     let body = match response.message {
         Message::Result(body) => body,
-        Message::Error(error) => return failed(server_error(&error)),
+        Message::Error(error) => {
+            return failed(server_error(&error).with("node", answer.node as i64));
+        }
         _ => return failed(NativeError::new(atoms::decode_failed()).with("detail", "no RESULT")),
     };
     let mut parts = match (body, asked) {

@@ -1,9 +1,10 @@
 //! Secrets of the Elixir side: a resource whose content never comes back.
 
 use palladion_driver::Secret;
-use rustler::{Binary, Env, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 
-use crate::errors::{self, NativeError};
+use crate::atoms;
+use crate::errors::NativeError;
 
 pub(crate) struct SecretResource(pub(crate) Secret);
 
@@ -17,8 +18,8 @@ fn secret_new<'a>(env: Env<'a>, value: Term<'a>) -> Term<'a> {
         // Not `badarg`: its stack trace would print the argument.
         NativeError::bad_argument("secret")
     });
-    errors::reply(
-        env,
-        secret.map(|bytes| ResourceArc::new(SecretResource(Secret::new(&bytes)))),
-    )
+    match secret {
+        Ok(bytes) => ResourceArc::new(SecretResource(Secret::new(&bytes))).encode(env),
+        Err(error) => (atoms::error(), error).encode(env),
+    }
 }

@@ -19,7 +19,7 @@ use super::streams::Streams;
 use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Stop};
 use crate::config::ConnectionLimits;
 use crate::tls::failure_of;
-use crate::{Failure, Reply, Request, RequestError, Stats};
+use crate::{Answer, Failure, Reply, Request, RequestError, Stats};
 
 /// As much is collected before it is written: about four TLS records.
 const WRITE_AT_ONCE: usize = 64 * 1024;
@@ -32,6 +32,7 @@ const READ_AT_ONCE: usize = 64 * 1024;
 pub(crate) struct ConnectionTask<S> {
     stream: MaybeTls<S>,
     info: Arc<ConnectionInfo>,
+    node: usize,
     queue: mpsc::Receiver<Request>,
     stop: watch::Receiver<Stop>,
     stop_changed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -71,6 +72,7 @@ where
     /// Takes over a connection that is logged in.
     pub(crate) fn new(
         opened: Opened<S>,
+        node: usize,
         limits: &ConnectionLimits,
         heartbeat: (Duration, Duration),
         stats: Arc<Stats>,
@@ -83,6 +85,7 @@ where
         let task = Self {
             stream: opened.stream,
             info: Arc::clone(&info),
+            node,
             queue,
             stop_changed: Box::pin(changed(stop.clone())),
             stop,
@@ -267,7 +270,8 @@ where
                     reply.state().claim();
                     self.stats.late_responses.add();
                 } else {
-                    reply.complete(Ok(frame));
+                    let node = self.node;
+                    reply.complete(Ok(Answer { frame, node }));
                 }
             }
             Waiting::Heartbeat => self.heartbeat.asked = None,

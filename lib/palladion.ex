@@ -1,0 +1,296 @@
+defmodule Palladion do
+  @moduledoc """
+  A secure connection service for Apache Cassandra, ScyllaDB, Amazon Keyspaces, DSE and Astra.
+
+  A cluster is started in a supervision tree and configured in `config/runtime.exs`:
+
+      # config/runtime.exs
+      config :my_app, MyApp.DB,
+        contact_points: ["cassandra-1.example", "cassandra-2.example"],
+        tls: [cacertfile: "/etc/my_app/ca.pem"],
+        auth: [username: "my_app", password: System.fetch_env!("CASSANDRA_PASSWORD")]
+
+      # lib/my_app/application.ex
+      children = [{Palladion, otp_app: :my_app, name: MyApp.DB}]
+
+      # anywhere
+      {:ok, result} = Palladion.query(MyApp.DB, "SELECT * FROM shop.users WHERE id = ?", [7])
+      Enum.map(result, & &1["name"])
+
+  TLS is on unless it is turned off, the server's certificate and name are verified, and later
+  connections resume the TLS session of the first.
+
+  Every function takes the cluster's name first, and returns `{:ok, value}` (or `:ok`) or
+  `{:error, exception}`: a `Palladion.Error` for a request that the server refused or that could
+  not be encoded, a `Palladion.ConnectionError` for one that found no connection, no answer or
+  no time. Those with a `!` raise the exception.
+
+  # Options
+
+  #{Palladion.Config.docs()}
+
+  The native runtime is one for all clusters: `config :palladion, runtime_threads: 1,
+  decoder_threads: 1` sets the number of its threads (default: a quarter of the schedulers, 1 to
+  4).
+  """
+
+  alias Palladion.{Cluster, Config, ConnectionError, Error, Native, Pending, Prepared}
+  alias Palladion.{Request, Result}
+
+  @typedoc "A cluster's name"
+  @type name :: atom() | {:via, module(), term()}
+
+  @typedoc "Values of bind markers: by position, or by name with string or atom keys"
+  @type values :: [term()] | %{optional(String.t()) => term(), optional(atom()) => term()}
+
+  @typedoc """
+  Options of a request.
+
+    * `:timeout` – how long it may take in all, in ms, or `:infinity` (default: the cluster's
+      `timeout:`)
+    * `:consistency` – default: the cluster's
+    * `:serial_consistency` – `:serial` or `:local_serial`, for conditional updates
+    * `:page_size` – rows a page, or `:infinity` (default 5,000)
+    * `:paging_state` – of the result before, for the page after it
+    * `:timestamp` – the write's time in µs since 1970 (default: the server's)
+    * `:rows` – `:maps` with string keys (default) or `:lists`
+  """
+  @type option ::
+          {:timeout, timeout()}
+          | {:consistency, atom()}
+          | {:serial_consistency, :serial | :local_serial}
+          | {:page_size, pos_integer() | :infinity}
+          | {:paging_state, binary() | nil}
+          | {:timestamp, integer()}
+          | {:rows, :maps | :lists}
+
+  @typedoc "What a call returns instead of a value"
+  @type error :: {:error, Error.t() | ConnectionError.t()}
+
+  @doc """
+  The child specification of a cluster, for a supervisor.
+
+      Supervisor.start_link([{Palladion, otp_app: :my_app, name: MyApp.DB}],
+        strategy: :one_for_one)
+
+  Secrets among the options are wrapped before they become part of it, for a supervisor prints
+  its children's start arguments.
+  """
+  @spec child_spec(keyword()) :: Supervisor.child_spec()
+  def child_spec(options) do
+    id =
+      if Keyword.keyword?(options), do: Keyword.get(options, :name, __MODULE__), else: __MODULE__
+
+    %{
+      id: id,
+      start: {__MODULE__, :start_link, [Config.seal(options)]},
+      type: :supervisor
+    }
+  end
+
+  @doc """
+  Starts a cluster.
+
+      {:ok, _pid} = Palladion.start_link(name: MyApp.DB, contact_points: ["db.example"])
+
+  It validates its options and returns; connections are opened in the background and queries
+  wait for the first of them. `sync_connect: ms` waits for it here.
+
+  Returns `{:error, %Palladion.ConfigError{}}` that names everything wrong at once, or, with
+  `sync_connect:`, `{:error, %Palladion.ConnectionError{}}`.
+  """
+  @spec start_link(keyword()) ::
+          {:ok, pid()} | {:error, Palladion.ConfigError.t() | ConnectionError.t() | term()}
+  def start_link(options) do
+    with {:ok, config} <- Config.load(options),
+         {:ok, pid} <- Cluster.start_link(config) do
+      sync_connect(pid, config.name, config.timeouts.sync_connect)
+    end
+  end
+
+  defp sync_connect(pid, _name, false), do: {:ok, pid}
+
+  defp sync_connect(pid, name, timeout) do
+    case await_ready(name, timeout) do
+      :ok ->
+        {:ok, pid}
+
+      {:error, error} ->
+        # Not linked any more, so that the error is returned and not also an exit.
+        Process.unlink(pid)
+        Supervisor.stop(pid)
+        {:error, error}
+    end
+  end
+
+  @doc """
+  Stops a cluster that was started with `start_link/1` outside of a supervisor.
+
+      :ok = Palladion.stop(MyApp.DB)
+
+  Requests under way have `shutdown_timeout:` to be answered.
+  """
+  @spec stop(name()) :: :ok
+  def stop(name), do: Supervisor.stop(name)
+
+  @doc """
+  Waits until a connection is open.
+
+      :ok = Palladion.await_ready(MyApp.DB, 10_000)
+
+  The error after the timeout (in ms) says why there is none.
+  """
+  @spec await_ready(name(), timeout()) :: :ok | error()
+  def await_ready(name, timeout \\ 5_000), do: Request.await_ready(name, timeout)
+
+  @doc """
+  Runs a statement.
+
+      {:ok, result} = Palladion.query(MyApp.DB, "SELECT name FROM shop.users WHERE id = ?", [7])
+      [%{"name" => "Ada"}] = result.rows
+
+  With values, the statement is prepared behind the scenes the first time and remembered, so
+  that values are encoded by the types of their columns. See `t:option/0` for the options.
+
+  Errors: `Palladion.Error` and `Palladion.ConnectionError` with all their reasons.
+  """
+  @spec query(name(), String.t() | Prepared.t(), values(), [option()]) ::
+          {:ok, Result.t()} | error()
+  def query(name, statement, values \\ [], options \\ []) do
+    Request.query(name, statement, values, options)
+  end
+
+  @doc """
+  As `query/4`, but raises.
+
+      Palladion.query!(MyApp.DB, "SELECT release_version FROM system.local").rows
+  """
+  @spec query!(name(), String.t() | Prepared.t(), values(), [option()]) :: Result.t()
+  def query!(name, statement, values \\ [], options \\ []) do
+    name |> query(statement, values, options) |> bang!()
+  end
+
+  @doc """
+  Has a statement prepared.
+
+      {:ok, prepared} = Palladion.prepare(MyApp.DB, "INSERT INTO shop.users (id, name) VALUES (?, ?)")
+      prepared.bind
+      #=> [{"id", "int"}, {"name", "text"}]
+
+  Of the options, `:timeout` counts.
+  """
+  @spec prepare(name(), String.t(), [option()]) :: {:ok, Prepared.t()} | error()
+  def prepare(name, statement, options \\ []), do: Request.prepare(name, statement, options)
+
+  @doc "As `prepare/3`, but raises."
+  @spec prepare!(name(), String.t(), [option()]) :: Prepared.t()
+  def prepare!(name, statement, options \\ []) do
+    name |> prepare(statement, options) |> bang!()
+  end
+
+  @doc """
+  Executes a prepared statement.
+
+      {:ok, _} = Palladion.execute(MyApp.DB, prepared, [7, "Ada"])
+      {:ok, _} = Palladion.execute(MyApp.DB, prepared, %{"id" => 7, "name" => "Ada"})
+
+  See `query/4` for options and errors.
+  """
+  @spec execute(name(), Prepared.t(), values(), [option()]) :: {:ok, Result.t()} | error()
+  def execute(name, %Prepared{} = prepared, values \\ [], options \\ []) do
+    Request.query(name, prepared, values, options)
+  end
+
+  @doc "As `execute/4`, but raises."
+  @spec execute!(name(), Prepared.t(), values(), [option()]) :: Result.t()
+  def execute!(name, %Prepared{} = prepared, values \\ [], options \\ []) do
+    name |> execute(prepared, values, options) |> bang!()
+  end
+
+  @doc """
+  Sends a statement without waiting for its answer, which `await/2` takes.
+
+      {:ok, one} = Palladion.submit(MyApp.DB, prepared, [1])
+      {:ok, two} = Palladion.submit(MyApp.DB, prepared, [2])
+      {:ok, first} = Palladion.await(one)
+      {:ok, second} = Palladion.await(two)
+
+  `timeout:` begins here. A statement that is not prepared yet, or a cluster without a
+  connection, is waited for. One who does not want the answer any more says so with `cancel/1`;
+  else it arrives as a message that nobody takes.
+  """
+  @spec submit(name(), String.t() | Prepared.t(), values(), [option()]) ::
+          {:ok, Pending.t()} | error()
+  def submit(name, statement, values \\ [], options \\ []) do
+    Request.submit(name, statement, values, options)
+  end
+
+  @doc """
+  Waits for the answer of a submitted request, in the process that submitted it.
+
+  `timeout` (in ms) can shorten the request's own, not lengthen it. It looks through the
+  mailbox, message by message: with many messages in it, `query/4` is the faster call.
+  """
+  @spec await(Pending.t(), timeout()) :: {:ok, Result.t()} | error()
+  def await(%Pending{} = pending, timeout \\ :infinity), do: Request.await(pending, timeout)
+
+  @doc """
+  Gives up on a submitted request: its answer will not arrive.
+
+      {:ok, pending} = Palladion.submit(MyApp.DB, prepared, [1])
+      :ok = Palladion.cancel(pending)
+  """
+  @spec cancel(Pending.t()) :: :ok
+  def cancel(%Pending{} = pending), do: Request.cancel(pending)
+
+  @doc """
+  The cluster's state.
+
+      {:ok, %{phase: :ready}} = Palladion.status(MyApp.DB)
+
+    * `phase`: `:connecting` (no connection yet), `:ready`, `:disconnected` (there were
+      connections, and they are tried for again) or `:closed`
+    * `endpoints`: for each contact point its open connections, each with its address, TLS
+      version, cipher, kind of handshake and verified name, and the server's certificates (DER)
+    * `last_error`: the `Palladion.ConnectionError` of the last failed attempt, `nil` since one
+      succeeded
+    * `in_flight`: requests that wait for their answers
+    * `orphans`: answers under way that nobody waits for any more
+  """
+  @spec status(name()) :: {:ok, map()} | error()
+  def status(name) do
+    with {:ok, status} <- Request.ask(name, &Native.cluster_status/1) do
+      last_error = status.last_error && ConnectionError.from_native(status.last_error)
+      {:ok, %{status | last_error: last_error}}
+    end
+  end
+
+  @doc """
+  What the cluster has counted since it started.
+
+      {:ok, stats} = Palladion.stats(MyApp.DB)
+      stats.handshakes_resumed
+      #=> 3
+
+  Among them `requests`, `responses`, `late_responses`, `connections_opened`,
+  `connections_closed`, `connect_failures`, `handshakes_full`, `handshakes_resumed`,
+  `handshakes_failed`, `sessions_offered`, `sessions_stored`, `sessions_evicted`,
+  `sessions_expired`, `sessions_refused`, `logins`, `logins_refused` and `heartbeats`.
+  """
+  @spec stats(name()) :: {:ok, %{atom() => non_neg_integer()}} | error()
+  def stats(name), do: Request.ask(name, &Native.cluster_stats/1)
+
+  @doc """
+  Opens all connections anew, in waves, resuming their TLS sessions; queries go on meanwhile.
+
+      :ok = Palladion.reconnect(MyApp.DB, 30_000)
+
+  Each new connection takes the place of an old one, which first answers what it has taken on.
+  Returns when all are replaced, or with the first failure. The timeout is in ms.
+  """
+  @spec reconnect(name(), timeout()) :: :ok | error()
+  def reconnect(name, timeout \\ 30_000), do: Request.reconnect(name, timeout)
+
+  defp bang!({:ok, value}), do: value
+  defp bang!({:error, exception}), do: raise(exception)
+end

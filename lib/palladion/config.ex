@@ -1,0 +1,326 @@
+defmodule Palladion.Config do
+  @moduledoc false
+  # Internal: options, as users write them, become one validated struct here, once; nothing
+  # behind it checks again. All problems are found in one go.
+  #
+  # The struct holds no plain secret: passwords and keys are `Palladion.Secret`s.
+
+  import Palladion.ConfigError, only: [problem: 3]
+
+  alias Palladion.Config.{
+    Auth,
+    ContactPoint,
+    Loader,
+    Options,
+    Pool,
+    Protocol,
+    Reconnect,
+    Schema,
+    Seal,
+    Timeouts,
+    TLS
+  }
+
+  alias Palladion.{ConfigError, Secret}
+
+  @driver_version Mix.Project.config()[:version]
+
+  @enforce_keys [:name]
+  defstruct [
+    :name,
+    :otp_app,
+    :contact_points,
+    :keyspace,
+    :local_datacenter,
+    :consistency,
+    :timeouts,
+    :reconnect,
+    :pool,
+    :protocol,
+    :prepared_cache_size,
+    :tls,
+    :auth,
+    :application_name,
+    :application_version,
+    :client_id,
+    warnings: []
+  ]
+
+  @type name :: atom() | {:via, module(), term()}
+
+  @type t :: %__MODULE__{
+          name: name(),
+          otp_app: atom() | nil,
+          contact_points: [ContactPoint.t(), ...],
+          keyspace: String.t() | nil,
+          local_datacenter: String.t() | nil,
+          consistency: atom(),
+          timeouts: Timeouts.t(),
+          reconnect: Reconnect.t(),
+          pool: Pool.t(),
+          protocol: Protocol.t(),
+          prepared_cache_size: pos_integer(),
+          tls: TLS.t() | nil,
+          auth: Auth.t() | nil,
+          application_name: String.t() | nil,
+          application_version: String.t() | nil,
+          client_id: String.t(),
+          warnings: [{ConfigError.path(), String.t()}]
+        }
+
+  @sections [:tls, :auth, :pool, :protocol, :reconnect]
+
+  @doc false
+  # Options with nothing secret to print in them; see `Palladion.Config.Seal`.
+  @spec seal(term()) :: term()
+  defdelegate seal(options), to: Seal
+
+  @doc false
+  # The environment of `otp_app:` with the options over it, parsed where no secret stays.
+  @spec load(term()) :: {:ok, t()} | {:error, ConfigError.t()}
+  def load(options) do
+    sealed = seal(options)
+
+    with {:error, %ConfigError{} = error} <- Loader.run(fn -> load_here(sealed) end) do
+      {:error, %{error | name: error.name || given_name(sealed)}}
+    end
+  end
+
+  defp load_here(options) do
+    case from_environment(options) do
+      {:ok, environment} -> parse(merge(environment, options))
+      {:error, problem} -> {:error, error(options, [problem])}
+    end
+  end
+
+  defp from_environment(options) do
+    with true <- Keyword.keyword?(options),
+         app when is_atom(app) and app != nil <- options[:otp_app] do
+      fetch_environment(app, options[:name])
+    else
+      # Wrong options are parse's to report.
+      _ -> {:ok, []}
+    end
+  end
+
+  defp fetch_environment(app, name) when is_atom(name) and name != nil do
+    case Application.fetch_env(app, name) do
+      {:ok, environment} ->
+        if Keyword.keyword?(environment),
+          do: {:ok, environment},
+          else: {:error, problem([], :invalid_value, "#{place(app, name)} is no keyword list")}
+
+      :error ->
+        message =
+          "is #{inspect(app)}, and #{place(app, name)}, ... is not in its configuration; " <>
+            "is it in config/runtime.exs, and for this environment?"
+
+        {:error, problem([:otp_app], :not_configured, message)}
+    end
+  end
+
+  defp fetch_environment(_app, nil), do: {:ok, []}
+
+  defp fetch_environment(_app, _name) do
+    message = "needs a name: that is an atom, to find the configuration by"
+    {:error, problem([:otp_app], :conflict, message)}
+  end
+
+  defp place(app, name), do: "config #{inspect(app)}, #{inspect(name)}"
+
+  # As `Config` itself does it: section by section, and option by option within.
+  defp merge([], options), do: options
+
+  defp merge(environment, options) do
+    Keyword.merge(environment, options, fn
+      section, below, above when section in @sections ->
+        if Keyword.keyword?(below) and Keyword.keyword?(above),
+          do: Keyword.merge(below, above),
+          else: above
+
+      _option, _below, above ->
+        above
+    end)
+  end
+
+  @doc false
+  # Options may be sealed or not. Reads files.
+  @spec parse(term()) :: {:ok, t()} | {:error, ConfigError.t()}
+  def parse(options) do
+    {values, problems} = Options.check(options, Schema.general(), [], &Schema.misplaced/1)
+
+    {contact_points, p1} = ContactPoint.parse(values.contact_points, values.port)
+    {reconnect, p2} = Reconnect.parse(values.reconnect)
+    {pool, p3} = Pool.parse(values.pool)
+    {protocol, p4} = Protocol.parse(values.protocol)
+    {tls, p5} = TLS.parse(values.tls)
+    {auth, p6} = Auth.parse(values.auth, values.tls == false)
+
+    sections = [name(values.name), keyspace(values.keyspace), client_id(values.client_id)]
+
+    case problems ++ Enum.concat(sections ++ [p1, p2, p3, p4, p5, p6]) do
+      [] ->
+        config = %__MODULE__{
+          name: values.name,
+          otp_app: values.otp_app,
+          contact_points: contact_points,
+          keyspace: values.keyspace,
+          local_datacenter: values.local_datacenter,
+          consistency: values.consistency,
+          timeouts: Timeouts.build(values),
+          reconnect: reconnect,
+          pool: pool,
+          protocol: protocol,
+          prepared_cache_size: values.prepared_cache_size,
+          tls: tls,
+          auth: auth,
+          application_name: values.application_name,
+          application_version: values.application_version,
+          client_id: values.client_id || random_uuid()
+        }
+
+        {:ok, %{config | warnings: warnings(config)}}
+
+      problems ->
+        {:error, error(options, problems)}
+    end
+  end
+
+  defp error(options, problems), do: %ConfigError{name: given_name(options), problems: problems}
+
+  defp given_name(options) do
+    with true <- Keyword.keyword?(options),
+         name when is_atom(name) or elem(name, 0) == :via <- options[:name] do
+      name
+    else
+      _ -> nil
+    end
+  end
+
+  # `nil` already is a missing option.
+  defp name(nil), do: []
+
+  defp name({:via, module, _term}) when is_atom(module), do: []
+  defp name(name) when is_atom(name) and not is_boolean(name), do: []
+
+  defp name(_other) do
+    message = "must be an atom, such as MyApp.DB, or {:via, module, term}"
+    [problem([:name], :invalid_value, message)]
+  end
+
+  # It goes into a USE statement, between quotes.
+  defp keyspace(nil), do: []
+
+  defp keyspace(keyspace) do
+    if keyspace =~ ~r/\A[A-Za-z0-9_]+\z/ do
+      []
+    else
+      message = "must be letters, digits and _, without quotes, got: #{Options.show(keyspace)}"
+      [problem([:keyspace], :invalid_value, message)]
+    end
+  end
+
+  defp client_id(nil), do: []
+
+  defp client_id(id) do
+    if id =~ ~r/\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\z/i,
+      do: [],
+      else: [problem([:client_id], :invalid_value, "must be a UUID, got: #{Options.show(id)}")]
+  end
+
+  defp random_uuid do
+    <<a::48, _::4, b::12, _::2, c::62>> = :crypto.strong_rand_bytes(16)
+
+    <<time_low::binary-8, time_mid::binary-4, version::binary-4, variant::binary-4,
+      node::binary-12>> = Base.encode16(<<a::48, 4::4, b::12, 2::2, c::62>>, case: :lower)
+
+    Enum.join([time_low, time_mid, version, variant, node], "-")
+  end
+
+  # What is allowed, and yet worth a line in the log of whoever runs it.
+  defp warnings(config) do
+    Enum.reject([encryption(config.tls), password(config), verification(config.tls)], &is_nil/1)
+  end
+
+  defp encryption(nil),
+    do: {[:tls], "TLS is off: whoever is on the way reads and changes requests and answers"}
+
+  defp encryption(_tls), do: nil
+
+  defp password(%{tls: nil, auth: %Auth{}}),
+    do: {[:auth, :allow_plaintext_password], "the password is sent unencrypted"}
+
+  defp password(_config), do: nil
+
+  defp verification(%TLS{verify: :none}) do
+    {[:tls, :verify],
+     "the server's certificate is not verified: an attacker can take the server's place"}
+  end
+
+  defp verification(%TLS{verified_name: false}) do
+    {[:tls, :verify_hostname],
+     "the server's name is not checked: whoever has a certificate of the same authority " <>
+       "can take its place"}
+  end
+
+  defp verification(_tls), do: nil
+
+  @doc false
+  # What `Palladion.Native` takes, and exactly that.
+  @spec to_native(t()) :: map()
+  def to_native(%__MODULE__{} = config) do
+    %{
+      name: inspect(config.name),
+      contact_points: Enum.map(config.contact_points, &Map.take(&1, [:host, :port])),
+      keyspace: config.keyspace,
+      application_name: config.application_name,
+      application_version: config.application_version,
+      client_id: config.client_id,
+      driver_version: @driver_version,
+      local_datacenter: config.local_datacenter,
+      pool_size: config.pool.size,
+      max_queue: config.pool.max_queue,
+      max_in_flight: config.pool.max_in_flight,
+      max_waiters: config.pool.max_waiters,
+      prepared_cache_size: config.prepared_cache_size,
+      max_frame_size: config.protocol.max_frame_size,
+      protocol_version: config.protocol.version,
+      connect_timeout: config.timeouts.connect,
+      tls_timeout: config.timeouts.tls,
+      login_timeout: config.timeouts.login,
+      heartbeat_interval: config.timeouts.heartbeat_interval,
+      heartbeat_timeout: config.timeouts.heartbeat,
+      reconnect_min: config.reconnect.min,
+      reconnect_max: config.reconnect.max,
+      tls: native_tls(config.tls),
+      auth: native_auth(config.auth)
+    }
+  end
+
+  defp native_tls(nil), do: nil
+  defp native_tls(tls), do: %{Map.from_struct(tls) | key: native_key(tls.key)}
+
+  defp native_key(nil), do: nil
+  defp native_key({format, %Secret{ref: ref}}), do: {format, ref}
+
+  defp native_auth(nil), do: nil
+
+  defp native_auth(auth) do
+    %{
+      username: auth.username,
+      password: auth.password.ref,
+      require_auth: auth.require_auth,
+      allowed_authenticators: auth.allowed_authenticators
+    }
+  end
+
+  @doc false
+  # The documentation of all options, as Markdown for below a heading "# Options".
+  @spec docs() :: String.t()
+  def docs do
+    Enum.map_join(Schema.sections(), "\n", fn
+      {_title, nil, schema} -> Options.docs(schema)
+      {title, place, schema} -> "## #{title}\n\n`#{place}`\n\n#{Options.docs(schema)}"
+    end)
+  end
+end

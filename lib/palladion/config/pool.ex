@@ -1,0 +1,23 @@
+defmodule Palladion.Config.Pool do
+  @moduledoc false
+  # Internal: how many connections there are, and how much may wait on each.
+
+  alias Palladion.Config.{Options, Schema}
+  alias Palladion.ConfigError
+
+  defstruct [:size, :max_queue, :max_in_flight, :max_waiters]
+
+  @type t :: %__MODULE__{
+          size: pos_integer(),
+          max_queue: pos_integer(),
+          max_in_flight: pos_integer(),
+          max_waiters: pos_integer()
+        }
+
+  @doc false
+  @spec parse(term()) :: {t(), [ConfigError.problem()]}
+  def parse(options) do
+    {values, problems} = Options.check(options, Schema.pool(), [:pool])
+    {struct!(__MODULE__, values), problems}
+  end
+end

@@ -1,0 +1,390 @@
+defmodule Palladion.Config.Schema do
+  @moduledoc false
+  # Internal: every option as data, and nothing else. Parsing, error messages, sealing of
+  # secrets and the documentation all read it here.
+
+  alias Palladion.Config.Options
+
+  @any_ms 1..86_400_000
+  @count 1..1_000_000
+
+  @consistencies [
+    :any,
+    :one,
+    :two,
+    :three,
+    :quorum,
+    :all,
+    :local_quorum,
+    :each_quorum,
+    :local_one
+  ]
+
+  @doc false
+  @spec general() :: Options.schema()
+  def general do
+    [
+      name: [
+        type: :any,
+        required: true,
+        value: "an atom or `{:via, module, term}`",
+        doc: "The cluster's name: the first argument of every call."
+      ],
+      otp_app: [
+        type: :atom,
+        doc:
+          "Reads `config :my_app, MyApp.DB` of that application; options given beside it " <>
+            "win, section by section."
+      ],
+      contact_points: [
+        type: :any,
+        default: ["localhost"],
+        value: "a list of `\"host\"`, `\"host:port\"`, `\"[::1]:9042\"`, `{host, port}`",
+        doc: "Where to connect. Each is also the name its certificate is checked against."
+      ],
+      port: [
+        type: {:int, 1..65_535},
+        default: 9042,
+        default_text: "`9042`",
+        doc: "The port of contact points that name none."
+      ],
+      keyspace: [
+        type: :string,
+        doc: "The keyspace of statements that name none: the exact name, without quotes."
+      ],
+      local_datacenter: [
+        type: :string,
+        doc: "The data center to prefer."
+      ],
+      consistency: [
+        type: {:in, @consistencies},
+        default: :local_one,
+        doc:
+          "The consistency of requests that give none. The default is that of the Java and " <>
+            "Python drivers; `:local_quorum` reads what it wrote."
+      ],
+      timeout: [
+        type: {:ms, @any_ms},
+        default: 10_000,
+        doc: "How long a request may take in all, its retries included."
+      ],
+      connect_timeout: [
+        type: {:ms, @any_ms},
+        default: 5_000,
+        doc: "How long to open a TCP connection, name resolution included."
+      ],
+      tls_timeout: [
+        type: {:ms, @any_ms},
+        default: 5_000,
+        doc: "How long a TLS handshake may take."
+      ],
+      login_timeout: [
+        type: {:ms, @any_ms},
+        default: 10_000,
+        doc: "How long from the handshake to a connection that is logged in."
+      ],
+      shutdown_timeout: [
+        type: {:ms, @any_ms},
+        default: 5_000,
+        doc: "How long a stopping cluster waits for answers that are under way."
+      ],
+      heartbeat_interval: [
+        type: {:ms, @any_ms},
+        default: 30_000,
+        doc: "A connection that received nothing for so long is asked for a sign of life."
+      ],
+      heartbeat_timeout: [
+        type: {:ms, @any_ms},
+        default: 5_000,
+        doc: "How long to wait for that sign; then the connection is replaced."
+      ],
+      reconnect: [
+        type: :any,
+        default_text: "",
+        default: [],
+        value: "[options](#reconnect-options)",
+        doc: "The pauses between attempts to connect."
+      ],
+      sync_connect: [
+        type: {:or, [{:in, [false]}, {:ms, @any_ms}]},
+        default: false,
+        doc: "How long `start_link/1` waits for the first connection. `false`: not at all."
+      ],
+      pool: [
+        type: :any,
+        default_text: "",
+        default: [],
+        value: "[options](#pool-options)",
+        doc: "Connections and their bounds."
+      ],
+      protocol: [
+        type: :any,
+        default_text: "",
+        default: [],
+        value: "[options](#protocol-options)",
+        doc: "The CQL native protocol."
+      ],
+      prepared_cache_size: [
+        type: {:int, @count},
+        default: 1_000,
+        doc: "How many prepared statements the cluster remembers."
+      ],
+      tls: [
+        type: :any,
+        default: true,
+        value: "`true`, `false` or [options](#tls-options)",
+        doc: "`true` verifies the server against the system's roots. `false` gives up TLS."
+      ],
+      auth: [
+        type: :any,
+        value: "[options](#auth-options)",
+        doc: "The login. Without it the cluster connects to servers that ask for none."
+      ],
+      application_name: [
+        type: :string,
+        doc: "Shown in the server's list of clients."
+      ],
+      application_version: [
+        type: :string,
+        doc: "Shown in the server's list of clients."
+      ],
+      client_id: [
+        type: :string,
+        value: "a UUID as text",
+        default_text: "a random one",
+        doc: "Shown in the server's list of clients, the same for all of the connections."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec pool() :: Options.schema()
+  def pool do
+    [
+      size: [
+        type: {:int, 1..1_024},
+        default: 2,
+        doc: "Connections to each node."
+      ],
+      max_queue: [
+        type: {:int, @count},
+        default: 1_024,
+        doc: "Requests that wait to be written, for each connection; more are refused."
+      ],
+      max_in_flight: [
+        type: {:int, 1..32_768},
+        default: 8_192,
+        doc: "Requests without an answer yet, for each connection."
+      ],
+      max_waiters: [
+        type: {:int, @count},
+        default: 4_096,
+        doc: "Callers that wait for a cluster without a connection; more are refused."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec protocol() :: Options.schema()
+  def protocol do
+    [
+      version: [
+        type: {:in, [4]},
+        default: 4,
+        doc: "The version to speak."
+      ],
+      max_frame_size: [
+        type: {:int, 65_536..268_435_456},
+        default: 268_435_456,
+        doc: "The largest frame to accept, in bytes. The protocol's own limit is 256 MiB."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec reconnect() :: Options.schema()
+  def reconnect do
+    [
+      min: [
+        type: {:ms, @any_ms},
+        default: 500,
+        doc: "The first pause. Each further one doubles, and a random part is taken off."
+      ],
+      max: [
+        type: {:ms, @any_ms},
+        default: 60_000,
+        doc: "The longest pause."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec auth() :: Options.schema()
+  def auth do
+    [
+      username: [
+        type: :string,
+        doc: "The role to log in as."
+      ],
+      password: [
+        type: :any,
+        secret: true,
+        value: "a string, a `Palladion.Secret` or a function that returns the string",
+        doc: "Its password."
+      ],
+      require_auth: [
+        type: :boolean,
+        default: true,
+        doc:
+          "Refuse a server that asks for no login: it may not be the one you mean, or its " <>
+            "authentication may be switched off by mistake."
+      ],
+      allow_plaintext_password: [
+        type: :boolean,
+        default: false,
+        doc: "Needed to send a password with `tls: false`, where anyone on the way reads it."
+      ],
+      allowed_authenticators: [
+        type: :any,
+        default: [],
+        value: "a list of Java class names",
+        doc:
+          "Authenticators that may get the password, besides the well-known ones. Others " <>
+            "are refused before anything is sent."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec tls() :: Options.schema()
+  def tls do
+    [
+      verify: [
+        type: {:in, [:verify_peer, :verify_none]},
+        default: :verify_peer,
+        doc: "`:verify_none` connects to anyone who answers: no protection from an attacker."
+      ],
+      cacertfile: [
+        type: :path,
+        default_text: "the system's roots",
+        doc: "The authorities to trust: PEM (any number of certificates) or DER."
+      ],
+      cacerts: [
+        type: :any,
+        value: "a list of DER binaries",
+        doc: "The same, not from a file."
+      ],
+      certfile: [
+        type: :path,
+        doc:
+          "Our own certificate, for servers that ask for one, followed by its intermediates: " <>
+            "PEM or DER. The key may be in the same PEM file."
+      ],
+      keyfile: [
+        type: :path,
+        doc: "Its private key, PEM or DER: RSA, ECDSA (P-256, P-384, P-521) or Ed25519."
+      ],
+      password: [
+        type: :any,
+        secret: true,
+        value: "a string, a charlist or a function that returns one",
+        doc: "The password of an encrypted key."
+      ],
+      server_name_indication: [
+        type: :any,
+        value: "a host name or `:disable`",
+        default_text: "the contact point's name",
+        doc:
+          "The name to ask the server for, and to check its certificate against. `:disable` " <>
+            "asks for none; the check against the contact point's name stays."
+      ],
+      verify_hostname: [
+        type: :any,
+        value: "a host name, an IP address or `false`",
+        default_text: "as asked for",
+        doc:
+          "The name to check the certificate against, where it is another one. `false` " <>
+            "checks the chain only: any server of the same authority will do."
+      ],
+      versions: [
+        type: :any,
+        default: [:"tlsv1.2", :"tlsv1.3"],
+        value: "a list of `:\"tlsv1.2\"` and `:\"tlsv1.3\"`",
+        doc: "The versions of TLS to speak."
+      ],
+      session_cache: [
+        type: :any,
+        default_text: "on",
+        default: [],
+        value: "`false` or [options](#session-cache-options)",
+        doc: "Whether later connections resume the TLS session of earlier ones."
+      ]
+    ]
+  end
+
+  @doc false
+  @spec session_cache() :: Options.schema()
+  def session_cache do
+    [
+      size: [
+        type: {:int, 1..100_000},
+        default: 100,
+        doc: "How many endpoints to remember sessions of. Kept in memory only."
+      ],
+      ttl: [
+        type: {:int, 1..604_800},
+        default: 3_600,
+        doc: "How long a session may be used, in **seconds**, at most 7 days."
+      ]
+    ]
+  end
+
+  @doc false
+  # All of it, for the documentation: heading, where its options go, options.
+  @spec sections() :: [{String.t(), String.t() | nil, Options.schema()}]
+  def sections do
+    [
+      {"Options", nil, general()},
+      {"TLS options", "tls: [...]", tls()},
+      {"Session cache options", "tls: [session_cache: [...]]", session_cache()},
+      {"Auth options", "auth: [...]", auth()},
+      {"Pool options", "pool: [...]", pool()},
+      {"Protocol options", "protocol: [...]", protocol()},
+      {"Reconnect options", "reconnect: [...]", reconnect()}
+    ]
+  end
+
+  # What other drivers call it.
+  @other_names %{
+    authentication: "auth: [...]",
+    encryption: "tls: true",
+    hosts: "contact_points: [...]",
+    host: "contact_points: [...]",
+    hostname: "contact_points: [...]",
+    nodes: "contact_points: [...]",
+    pool_size: "pool: [size: ...]",
+    protocol_version: "protocol: [version: ...]",
+    request_timeout: "timeout: ...",
+    ssl: "tls: true",
+    ssl_options: "tls: [...]",
+    transport_options: "tls: [...]"
+  }
+
+  @doc false
+  # What to say to an option at the top that belongs elsewhere.
+  @spec misplaced(atom()) :: String.t() | nil
+  def misplaced(name) do
+    case @other_names do
+      %{^name => here} -> "it is called #{here} here"
+      %{} -> misplaced_section(name)
+    end
+  end
+
+  defp misplaced_section(name) do
+    # A password or a size may belong to several sections.
+    places =
+      for {_title, place, schema} <- sections(), place, Keyword.has_key?(schema, name), do: place
+
+    if places != [], do: "it belongs into #{Enum.join(places, " or ")}"
+  end
+end

@@ -1,0 +1,204 @@
+defmodule Palladion.ConnectionError.Reasons do
+  @moduledoc false
+  # Internal: what each reason means and what to do about it, as data: the messages and the
+  # documentation are both made of it.
+
+  @reasons [
+    # To the server
+    dns_failed: {
+      "the host name can't be resolved",
+      "Check its spelling in contact_points:, and that this machine's DNS knows it."
+    },
+    connection_refused: {
+      "nothing listens on that port",
+      "Is the server up, is native_transport_port the port in contact_points:, and does " <>
+        "the server listen on an address that is reachable from here (rpc_address)?"
+    },
+    unreachable: {
+      "there is no way to the host",
+      "Check the address, and the networks and firewalls in between."
+    },
+    connect_timeout: {
+      "the host doesn't answer",
+      "A host that is down looks like this, and a firewall that drops packets. Where the " <>
+        "network is that slow, raise connect_timeout:."
+    },
+    connect_failed: {
+      "the TCP connection can't be opened",
+      "The operating system's reason is given; limits on open files are a common one."
+    },
+    # TLS
+    not_tls: {
+      "the server speaks plain text on this port, and not TLS",
+      "Take the port that has TLS (client_encryption_options in cassandra.yaml). Where " <>
+        "the network is trusted, tls: false does without."
+    },
+    server_requires_tls: {
+      "the server speaks TLS on this port, and tls: is false",
+      "Remove tls: false; where the server has an authority of its own, give its " <>
+        "certificate as tls: [cacertfile: ...]."
+    },
+    tls_timeout: {
+      "the TLS handshake was not finished in time",
+      "The server may be overloaded, or the port another service's. tls_timeout: is the limit."
+    },
+    unknown_ca: {
+      "the server's certificate comes from an authority that is not trusted",
+      "Give that authority's certificate as tls: [cacertfile: ...]; without it, the " <>
+        "system's roots are trusted. If you gave it, this may not be your server."
+    },
+    name_mismatch: {
+      "the server's certificate is for another name",
+      "Use one of its names in contact_points:, or name the right one with " <>
+        "tls: [verify_hostname: ...]. If none is expected, this may not be your server."
+    },
+    certificate_expired: {
+      "the server's certificate has expired",
+      "Renew it on the server (and check this machine's clock)."
+    },
+    certificate_not_yet_valid: {
+      "the server's certificate is not valid yet",
+      "Check the clocks of this machine and of the one that made it."
+    },
+    certificate_invalid: {
+      "the server's certificate can't be accepted",
+      "It must be an X.509 v3 certificate for servers, with its names as subject " <>
+        "alternative names, signed by an authority that may sign."
+    },
+    certificate_rejected: {
+      "the server refused our certificate, or got none and wants one",
+      "Give tls: [certfile: ..., keyfile: ...], from an authority in the server's truststore."
+    },
+    tls_version: {
+      "there is no TLS version that both sides allow",
+      "The server must allow TLS 1.2 or 1.3, and tls: [versions: ...] must include it."
+    },
+    tls_alert: {
+      "the server ended the TLS handshake",
+      "Its alert is given; the server's log has the reason."
+    },
+    tls_failed: {
+      "the TLS handshake failed",
+      "The detail says where; the server's log may say more."
+    },
+    # Login
+    login_timeout: {
+      "the server didn't finish the login in time",
+      "It may be overloaded or still starting. login_timeout: is the limit."
+    },
+    bad_credentials: {
+      "the server refused the login",
+      "Check auth: [username: ..., password: ...]; the role needs LOGIN = true."
+    },
+    authentication_failed: {
+      "the exchange with the server's authenticator failed",
+      "Its message is given; the server's log may say more."
+    },
+    unknown_authenticator: {
+      "the server uses an authenticator that may not get the password",
+      "If you trust it, name its class in auth: [allowed_authenticators: [...]]."
+    },
+    auth_required: {
+      "the server asks for a login, and none is configured",
+      "Give auth: [username: ..., password: ...]."
+    },
+    auth_not_requested: {
+      "the server asks for no login, though one is configured",
+      "Either it is another server, or its authenticator is AllowAllAuthenticator. If that " <>
+        "is as intended, set auth: [require_auth: false]."
+    },
+    # Protocol
+    unsupported_protocol: {
+      "the server doesn't speak this version of the protocol",
+      "Palladion speaks version 4: Cassandra 2.2 and later, ScyllaDB, Amazon Keyspaces, DSE."
+    },
+    protocol_error: {
+      "the other side broke the protocol",
+      "Is it a Cassandra server? If so, please report this with the details."
+    },
+    keyspace_failed: {
+      "the keyspace can't be used",
+      "Check that keyspace: exists, in exactly this spelling, and that the role may use it."
+    },
+    # A connection that was there
+    connection_closed: {
+      "the server closed the connection",
+      "It may be restarting; Palladion connects again by itself. The server's log has the reason."
+    },
+    connection_lost: {
+      "the connection broke",
+      "Palladion connects again by itself. A request under way may have been executed or not."
+    },
+    heartbeat_timeout: {
+      "the server gave no sign of life and the connection was dropped",
+      "The server or the network hangs; Palladion connects again by itself. " <>
+        "heartbeat_timeout: is the limit."
+    },
+    overloaded: {
+      "the server is overloaded",
+      "Send it less at a time, or give it more nodes."
+    },
+    # Before a connection
+    queue_full: {
+      "too many requests wait for their connection",
+      "Send less at a time; or raise pool: [size: ...], or pool: [max_queue: ...]."
+    },
+    stream_ids_exhausted: {
+      "too many requests are without an answer",
+      "Send less at a time, or raise pool: [size: ...] or pool: [max_in_flight: ...]."
+    },
+    frame_too_large: {
+      "the frame is larger than is allowed",
+      "Split the request, or take fewer rows at a time; protocol: [max_frame_size: ...] " <>
+        "is the limit here, native_transport_max_frame_size the server's."
+    },
+    timeout: {
+      "there was no answer in time",
+      "The request may be executed all the same. timeout: is the limit, for the cluster or " <>
+        "for one request."
+    },
+    no_connection: {
+      "there is no connection to any node",
+      "Palladion.status/1 tells why; Palladion.await_ready/2 waits for one."
+    },
+    closed: {
+      "the cluster has been stopped",
+      "Take the cluster that was started in its place, or stop asking before it stops."
+    },
+    unknown_cluster: {
+      "no cluster with this name is running",
+      "Start {Palladion, name: ...} under your supervisor before its users, and check the name."
+    },
+    runtime_stopped: {
+      "the native runtime is stopped",
+      "It stops with the application :palladion, and starts with the next cluster."
+    },
+    panic: {
+      "something in Palladion's native part failed that must not",
+      "Please report it with the details. Other requests are not affected."
+    }
+  ]
+
+  @doc false
+  @spec all() :: keyword({what :: String.t(), advice :: String.t()})
+  def all, do: @reasons
+
+  @doc false
+  # Kinds from a newer native library have a text as well.
+  @spec fetch(atom()) :: {String.t(), String.t()}
+  def fetch(reason) do
+    Keyword.get_lazy(@reasons, reason, fn ->
+      {"failed with #{reason}", "The details and the server's log may say more."}
+    end)
+  end
+
+  @doc false
+  @spec docs() :: String.t()
+  def docs do
+    rows =
+      for {reason, {what, advice}} <- @reasons,
+          do: "| `#{inspect(reason)}` | #{what} | #{advice} |\n"
+
+    "| reason | what happened | what to do |\n|---|---|---|\n" <> Enum.join(rows)
+  end
+end

@@ -1,0 +1,133 @@
+defmodule Palladion.Error do
+  @moduledoc """
+  A request that the server refused, or that was refused before it was sent.
+
+    * `reason`: what went wrong, as an atom, see below
+    * `code`: the server's error code, or `nil` if the request was not sent
+    * `message`: what the server says, or what is wrong
+    * `details`: the fields that the reason has
+
+  Bound values never appear in it.
+
+  | reason | code | details |
+  |---|---|---|
+  | `:server_error` | `0x0000` | |
+  | `:protocol_error` | `0x000A` | |
+  | `:bad_credentials` | `0x0100` | |
+  | `:unavailable` | `0x1000` | `consistency`, `required`, `alive` |
+  | `:overloaded` | `0x1001` | |
+  | `:is_bootstrapping` | `0x1002` | |
+  | `:truncate_error` | `0x1003` | |
+  | `:write_timeout` | `0x1100` | `consistency`, `received`, `required`, `write_type` |
+  | `:read_timeout` | `0x1200` | `consistency`, `received`, `required`, `data_present` |
+  | `:read_failure` | `0x1300` | as `:read_timeout`, and `failures` |
+  | `:function_failure` | `0x1400` | `keyspace`, `function`, `argument_types` |
+  | `:write_failure` | `0x1500` | as `:write_timeout`, and `failures` |
+  | `:syntax_error` | `0x2000` | |
+  | `:unauthorized` | `0x2100` | |
+  | `:invalid` | `0x2200` | |
+  | `:config_error` | `0x2300` | |
+  | `:already_exists` | `0x2400` | `keyspace`, `table` |
+  | `:unprepared` | `0x2500` | |
+  | `:unknown_code` | any other | |
+  | `:bad_value` | | `column`, `type`, `problem`, `path`, `index` |
+  | `:bad_statement` | | |
+  | `:decode_failed` | | |
+
+  The codes are those of section 9 of the native protocol's specification.
+  """
+
+  defexception [:reason, :code, :message, details: %{}]
+
+  @type t :: %__MODULE__{
+          reason: atom(),
+          code: non_neg_integer() | nil,
+          message: String.t(),
+          details: map()
+        }
+
+  @reasons %{
+    0x0000 => :server_error,
+    0x000A => :protocol_error,
+    0x0100 => :bad_credentials,
+    0x1000 => :unavailable,
+    0x1001 => :overloaded,
+    0x1002 => :is_bootstrapping,
+    0x1003 => :truncate_error,
+    0x1100 => :write_timeout,
+    0x1200 => :read_timeout,
+    0x1300 => :read_failure,
+    0x1400 => :function_failure,
+    0x1500 => :write_failure,
+    0x2000 => :syntax_error,
+    0x2100 => :unauthorized,
+    0x2200 => :invalid,
+    0x2300 => :config_error,
+    0x2400 => :already_exists,
+    0x2500 => :unprepared
+  }
+
+  @unprepared 0x2500
+
+  @doc false
+  # Kinds that become this exception; all others are a `Palladion.ConnectionError`.
+  defguard is_ours(kind)
+           when kind in [:server, :bad_value, :bad_statement, :bad_argument, :decode_failed]
+
+  @doc false
+  def from_native({:server, fields}) do
+    {code, fields} = Map.pop!(fields, :code)
+    {message, details} = Map.pop(fields, :message, "")
+
+    %__MODULE__{
+      reason: Map.get(@reasons, code, :unknown_code),
+      code: code,
+      message: message,
+      details: Map.delete(details, :node)
+    }
+  end
+
+  def from_native({:bad_value, fields}) do
+    %__MODULE__{reason: :bad_value, message: bad_value(fields), details: fields}
+  end
+
+  def from_native({kind, fields}) do
+    detail = Map.get(fields, :detail) || Map.get(fields, :argument) || ""
+    %__MODULE__{reason: kind, message: to_string(detail), details: fields}
+  end
+
+  @doc false
+  # The node to prepare on, if that is what the error asks for.
+  def unprepared({:server, %{code: @unprepared} = fields}), do: {:ok, fields[:node]}
+  def unprepared({:not_prepared, _fields}), do: {:ok, nil}
+  def unprepared(_error), do: :error
+
+  @impl true
+  def message(%__MODULE__{code: nil, reason: reason, message: message}) do
+    "request not sent (#{reason}): #{message}"
+  end
+
+  def message(%__MODULE__{code: code, reason: reason, message: message}) do
+    code = code |> Integer.to_string(16) |> String.pad_leading(4, "0")
+    "server refused the request (#{reason}, code 0x#{code}): #{message}"
+  end
+
+  defp bad_value(%{problem: "wrong_count", expected: expected}) do
+    "the statement has #{expected} bind markers, and the values are more, fewer, or no list or map"
+  end
+
+  defp bad_value(%{problem: "missing", column: column, type: type}) do
+    "no value for the bind marker #{inspect(column)} of type #{type}"
+  end
+
+  defp bad_value(%{column: column, type: type, problem: problem, path: path}) do
+    place = Enum.map_join(path, &", #{&1}")
+    "value of #{inspect(column)}#{place}: #{explain(problem, type)}"
+  end
+
+  defp explain("wrong_type", type), do: "not a term that can be encoded as #{type}"
+  defp explain("out_of_range", type), do: "out of the range of #{type}"
+  defp explain("wrong_size", type), do: "too many elements for #{type}"
+  defp explain("null_in_collection", _type), do: "collections can't hold null"
+  defp explain("too_long", type), do: "too long for #{type}"
+end

@@ -1,0 +1,35 @@
+defmodule Palladion.Native do
+  @moduledoc false
+  # The native library's functions, and nothing else. Errors are returned as `{kind, map}`,
+  # never raised: a stack trace would show arguments.
+
+  @on_load :load
+
+  def load do
+    path = Path.join([:code.priv_dir(:palladion), "native", "libpalladion"])
+    :erlang.load_nif(String.to_charlist(path), 0)
+  end
+
+  def secret_new(_value), do: not_loaded()
+
+  def cluster_new(_config, _supervisor, _workers, _decoders), do: not_loaded()
+  def cluster_close(_handle, _ref, _grace), do: not_loaded()
+  def cluster_adopt(_handle), do: not_loaded()
+  def cluster_reconnect(_handle, _ref), do: not_loaded()
+  def cluster_status(_handle), do: not_loaded()
+  def cluster_stats(_handle), do: not_loaded()
+  def take_events(_handle), do: not_loaded()
+  def wait_ready(_handle, _ref), do: not_loaded()
+
+  def submit_query(_handle, _ref, _statement, _options), do: not_loaded()
+  def submit_query_dirty(_handle, _ref, _statement, _options), do: not_loaded()
+  def submit_prepare(_handle, _ref, _statement, _node), do: not_loaded()
+  def submit_prepare_dirty(_handle, _ref, _statement, _node), do: not_loaded()
+  def submit_execute(_handle, _ref, _statement, _values, _options), do: not_loaded()
+  def submit_execute_dirty(_handle, _ref, _statement, _values, _options), do: not_loaded()
+  def cancel(_request), do: not_loaded()
+
+  def runtime_stop(_limit), do: not_loaded()
+
+  defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
+end
