@@ -11,8 +11,9 @@ defmodule Palladion.ConnectionError do
     * `details` - a map of plain values, with what is known of: `:name` (the name that was
       checked), `:names` (the names in the server's certificate), `:not_before`,
       `:not_after` (of the certificate, in Unix seconds), `:timeout` (ms), `:address`,
-      `:errno`, `:class` (of the server's authenticator), `:server_message`, `:detail`,
-      `:last_error`
+      `:errno`, `:class` (of the server's authenticator), `:server_message`, `:code`,
+      `:detail`, `:count`, `:sent` (whether the request had left), `:cause` and `:last_error`
+      (each `{reason, details}` again)
 
   ## Reasons
 
@@ -74,12 +75,21 @@ defmodule Palladion.ConnectionError do
     :address,
     :class,
     :server_message,
+    :code,
     :detail,
     :errno,
+    :count,
+    :cause,
+    :sent,
     :last_error
   ]
 
   defp facts(%{reason: :unknown_cluster, details: %{name: name}}) when is_binary(name), do: [name]
+
+  defp facts(%{reason: reason, details: %{cause: {reason, cause}} = details}) do
+    # The same once more, with what is known of it.
+    facts(%{reason: reason, details: Map.merge(cause, Map.delete(details, :cause))})
+  end
 
   defp facts(%{details: details}) do
     for key <- @order, (value = Map.get(details, key)) not in [nil, []], do: fact(key, value)
@@ -97,10 +107,19 @@ defmodule Palladion.ConnectionError do
   defp fact(:detail, detail), do: show(detail)
   defp fact(:errno, errno), do: "error code #{show(errno)}"
 
+  defp fact(:code, code), do: "its error code is #{show(code)}"
+  defp fact(:count, count), do: "#{show(count)} of them"
+  defp fact(:sent, false), do: "the request had not been sent"
+  defp fact(:sent, true), do: "the request had been sent, and may have been executed"
+
+  defp fact(:cause, {kind, details}) when is_atom(kind) and is_map(details),
+    do: "because: #{summary(from_native({kind, details}))}"
+
   defp fact(:last_error, {kind, details}) when is_atom(kind) and is_map(details),
     do: "last error: #{summary(from_native({kind, details}))}"
 
   defp fact(:last_error, %__MODULE__{} = error), do: "last error: #{summary(error)}"
+  defp fact(:cause, other), do: "because: #{show(other)}"
   defp fact(:last_error, other), do: "last error: #{show(other)}"
 
   @shown_names 5

@@ -293,7 +293,7 @@ defmodule Palladion.Config.Schema do
       server_name_indication: [
         type: :any,
         value: "a host name or `:disable`",
-        default_text: "the contact point's name",
+        default_text: "the name that is checked",
         doc:
           "The name to ask the server for, and to check its certificate against. `:disable` " <>
             "asks for none; the check against the contact point's name stays."
@@ -301,7 +301,7 @@ defmodule Palladion.Config.Schema do
       verify_hostname: [
         type: :any,
         value: "a host name, an IP address or `false`",
-        default_text: "as asked for",
+        default_text: "the contact point's",
         doc:
           "The name to check the certificate against, where it is another one. `false` " <>
             "checks the chain only: any server of the same authority will do."

@@ -21,7 +21,8 @@ defmodule Palladion.Config.TLS do
   ]
 
   @typedoc """
-  A `nil` name is the endpoint's own; `false` is none: no SNI is sent, or no name checked.
+  A verified name that is `nil` is the endpoint's own, and SNI that is `nil` the verified one.
+  `false` is none: no name is checked, or no SNI sent.
   """
   @type t :: %__MODULE__{
           verify: :peer | :none,

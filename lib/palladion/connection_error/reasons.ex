@@ -90,10 +90,6 @@ defmodule Palladion.ConnectionError.Reasons do
       "the server refused the login",
       "Check auth: [username: ..., password: ...]; the role needs LOGIN = true."
     },
-    authentication_failed: {
-      "the exchange with the server's authenticator failed",
-      "Its message is given; the server's log may say more."
-    },
     unknown_authenticator: {
       "the server uses an authenticator that may not get the password",
       "If you trust it, name its class in auth: [allowed_authenticators: [...]]."
@@ -127,35 +123,32 @@ defmodule Palladion.ConnectionError.Reasons do
     },
     connection_lost: {
       "the connection broke",
-      "Palladion connects again by itself. A request under way may have been executed or not."
+      "Palladion connects again by itself. Read before you repeat what must not happen twice."
     },
     heartbeat_timeout: {
       "the server gave no sign of life and the connection was dropped",
       "The server or the network hangs; Palladion connects again by itself. " <>
         "heartbeat_timeout: is the limit."
     },
-    overloaded: {
-      "the server is overloaded",
-      "Send it less at a time, or give it more nodes."
+    too_many_orphans: {
+      "too many of the connection's requests never got an answer, and it was replaced",
+      "The server or a table is too slow for the timeouts of its callers: look at its load, " <>
+        "or give timeout: more."
     },
     # Before a connection
-    queue_full: {
-      "too many requests wait for their connection",
-      "Send less at a time; or raise pool: [size: ...], or pool: [max_queue: ...]."
+    overloaded: {
+      "every connection's queue is full",
+      "Send less at a time, or raise pool: [size: ...] or pool: [max_queue: ...]."
     },
-    stream_ids_exhausted: {
-      "too many requests are without an answer",
-      "Send less at a time, or raise pool: [size: ...] or pool: [max_in_flight: ...]."
-    },
-    frame_too_large: {
-      "the frame is larger than is allowed",
-      "Split the request, or take fewer rows at a time; protocol: [max_frame_size: ...] " <>
-        "is the limit here, native_transport_max_frame_size the server's."
+    too_many_waiters: {
+      "too many callers already wait for the first connection",
+      "Start what sends requests after Palladion.await_ready/2; pool: [max_waiters: ...] is " <>
+        "the limit."
     },
     timeout: {
       "there was no answer in time",
-      "The request may be executed all the same. timeout: is the limit, for the cluster or " <>
-        "for one request."
+      "timeout: is the limit, for the cluster or for one request; the server may still be " <>
+        "at work on it."
     },
     no_connection: {
       "there is no connection to any node",
@@ -169,9 +162,9 @@ defmodule Palladion.ConnectionError.Reasons do
       "no cluster with this name is running",
       "Start {Palladion, name: ...} under your supervisor before its users, and check the name."
     },
-    runtime_stopped: {
-      "the native runtime is stopped",
-      "It stops with the application :palladion, and starts with the next cluster."
+    internal: {
+      "an answer was lost in Palladion's native part",
+      "It can happen while a cluster stops; otherwise, please report it with the details."
     },
     panic: {
       "something in Palladion's native part failed that must not",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::frame::{flag, Frame, Opcode};
 use crate::types::{ColumnSpec, ColumnType};
 use crate::value::{decode, Builder};
-use crate::wire::Reader;
+use crate::wire::{BytesMap, Reader};
 use crate::{Consistency, DecodeError};
 
 /// A response with what any message may carry in front of it.
@@ -18,7 +18,7 @@ pub struct Response {
     /// The server's warnings.
     pub warnings: Vec<String>,
     /// The custom payload.
-    pub payload: Vec<(String, Option<Vec<u8>>)>,
+    pub payload: BytesMap,
     /// The message itself.
     pub message: Message,
 }
@@ -354,7 +354,7 @@ fn read_rows(reader: &mut Reader<'_>, body: &Bytes) -> Result<Rows, DecodeError>
         Some(read_columns(reader, flags, column_count)?)
     };
     // Rows without columns take no bytes: nothing would bound their count.
-    let count = reader.count(4 * column_count, "row count")?;
+    let count = reader.count(column_count.saturating_mul(4), "row count")?;
     if column_count == 0 && count > 0 {
         return Err(DecodeError::Unknown {
             what: "rows without columns, count",
@@ -409,7 +409,13 @@ fn read_prepared(reader: &mut Reader<'_>, body: &Bytes) -> Result<Prepared, Deco
     let columns = reader.count(COLUMN_LEN, "bind markers")?;
     let keys = reader.count(2, "partition key")?;
     let partition_key = (0..keys)
-        .map(|_| reader.short("partition key"))
+        .map(|_| match reader.short("partition key")? {
+            index if usize::from(index) < columns => Ok(index),
+            index => Err(DecodeError::Unknown {
+                what: "bind marker in the partition key",
+                value: i64::from(index),
+            }),
+        })
         .collect::<Result<_, _>>()?;
     let bind = read_columns(reader, flags, columns)?;
     let flags = reader.int("result flags")?;
@@ -500,3 +506,6 @@ impl ServerError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

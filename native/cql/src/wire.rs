@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use crate::DecodeError;
 
+/// `[bytes map]`, in the order sent.
+pub type BytesMap = Vec<(String, Option<Vec<u8>>)>;
+
 /// Reads notations one after another off a message's bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
@@ -116,11 +119,8 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// `[bytes map]`, in the order sent.
-    pub fn bytes_map(
-        &mut self,
-        what: &'static str,
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>, DecodeError> {
+    /// `[bytes map]`
+    pub fn bytes_map(&mut self, what: &'static str) -> Result<BytesMap, DecodeError> {
         let n = self.short(what)?;
         (0..n)
             .map(|_| {

@@ -56,6 +56,20 @@ pub trait Waiter: Send {
     fn ready(self: Box<Self>, outcome: Result<(), RequestError>);
 }
 
+/// A request that no connection took.
+pub struct Refused {
+    /// Why.
+    pub error: RequestError,
+    /// The request, whose reply its owner answers or cancels.
+    pub request: Request,
+}
+
+impl Refused {
+    fn boxed(error: RequestError, request: Request) -> Box<Self> {
+        Box::new(Self { error, request })
+    }
+}
+
 /// A cluster's state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -178,13 +192,9 @@ impl Cluster {
     ///
     /// Nodes take turns, beginning with `node` if one is named; of a node's connections the less
     /// busy of two is asked first, then all.
-    pub fn submit(
-        &self,
-        mut request: Request,
-        node: Option<usize>,
-    ) -> Result<(), (RequestError, Request)> {
+    pub fn submit(&self, mut request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
         if self.is_closed() {
-            return Err((RequestError::Closed, request));
+            return Err(Refused::boxed(RequestError::Closed, request));
         }
         let table = self.shared.table.load();
         let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +213,7 @@ impl Cluster {
             self.shared.stats.overloaded.add();
             RequestError::Overloaded
         };
-        Err((error, request))
+        Err(Refused::boxed(error, request))
     }
 
     /// Waits for a connection: the waiter is told at once if there is one, else with the first.

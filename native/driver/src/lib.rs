@@ -20,7 +20,7 @@ mod secret;
 mod stats;
 pub mod tls;
 
-pub use cluster::{Cluster, EndpointStatus, Phase, Status, Waiter};
+pub use cluster::{Cluster, EndpointStatus, Phase, Refused, Status, Waiter};
 pub use config::ClusterConfig;
 pub use error::{CertificateProblem, ConnectError, Failure, RequestError, Step};
 pub use event::{Event, EventSink, NoEvents};

@@ -61,8 +61,8 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             heartbeat: map.millis("heartbeat_timeout")?,
         },
         reconnect: (map.millis("reconnect_min")?, map.millis("reconnect_max")?),
-        tls: map.get::<Option<Term<'_>>>("tls")?.map(tls).transpose()?,
-        auth: map.get::<Option<Term<'_>>>("auth")?.map(auth).transpose()?,
+        tls: map.section("tls")?.map(tls).transpose()?,
+        auth: map.section("auth")?.map(auth).transpose()?,
         max_handshakes: MAX_HANDSHAKES,
     })
 }
@@ -71,7 +71,7 @@ fn tls(map: Term<'_>) -> Result<TlsConfig, NativeError> {
     let map = Options(map);
     let verify: Atom = map.get("verify")?;
     let versions = map.get::<Vec<Atom>>("versions")?;
-    let cache = map.get::<Option<Term<'_>>>("session_cache")?;
+    let cache = map.section("session_cache")?;
     let chain = map.binaries("cert_chain")?;
     let key = map.get::<Option<(Atom, ResourceArc<SecretResource>)>>("key")?;
     Ok(TlsConfig {
@@ -147,6 +147,12 @@ impl<'a> Options<'a> {
         atom.and_then(|atom| self.0.map_get(atom))
             .and_then(|value| value.decode())
             .map_err(|_| NativeError::bad_config(key, "missing or of the wrong kind"))
+    }
+
+    /// A map, or nothing for `nil`.
+    fn section(&self, key: &'static str) -> Result<Option<Term<'a>>, NativeError> {
+        let value: Term<'a> = self.get(key)?;
+        Ok(Some(value).filter(|value| value.is_map()))
     }
 
     fn millis(&self, key: &'static str) -> Result<Duration, NativeError> {

@@ -288,11 +288,10 @@ impl<'a> Submitter<'a> {
         };
         match cluster.submit(request, node) {
             Ok(()) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
-            Err((error, request)) => {
+            Err(refused) => {
                 // The caller gets the error as this function's result, not as a message.
                 state.cancel();
-                drop(request);
-                Err(NativeError::from(&error).into())
+                Err(NativeError::from(&refused.error).into())
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::config::{ClusterConfig, ContactPoint};
 use crate::error::Step;
 use crate::login;
 use crate::network::Network;
-use crate::tls::{failure_of, EndpointTls};
+use crate::tls::{failure_of, EndpointTls, View};
 use crate::{ConnectError, Failure, Stats};
 
 /// A connection that is logged in.
@@ -105,17 +105,13 @@ impl<N: Network> Attempt<'_, N> {
             return self.login(stream, None, started).await;
         };
         let (stream, view, duration) = match self.secure(tls).await? {
-            Handshake::Accepted(accepted) => accepted,
-            Handshake::Stale => {
+            Some(secured) => secured,
+            None => {
                 self.stats.sessions_refused.add();
                 tls.purge();
-                match self.secure(tls).await? {
-                    Handshake::Accepted(accepted) => accepted,
-                    // Another connection's session, stored in between, of the same certificate.
-                    Handshake::Stale => {
-                        return Err(Failure::Unexpected("a stale TLS session, twice"))
-                    }
-                }
+                // Stale again: another connection's session, stored in between.
+                let again = self.secure(tls).await?;
+                again.ok_or(Failure::Unexpected("a stale TLS session, twice"))?
             }
         };
         let info = tls_info(&stream, tls, duration);
@@ -142,7 +138,8 @@ impl<N: Network> Attempt<'_, N> {
             .map_err(|error| connect_failure(&error))
     }
 
-    async fn secure(&self, tls: &EndpointTls) -> Result<Handshake<N::Stream>, Failure> {
+    /// Nothing if a session was resumed whose certificate no longer passes.
+    async fn secure(&self, tls: &EndpointTls) -> Result<Option<Secured<N::Stream>>, Failure> {
         let tcp = self.connect().await?;
         let started = Instant::now();
         let (config, view) = tls.connection();
@@ -154,15 +151,15 @@ impl<N: Network> Attempt<'_, N> {
         let session = stream.get_ref().1;
         if session.handshake_kind() != Some(HandshakeKind::Resumed) {
             self.stats.handshakes_full.add();
-            return Ok(Handshake::Accepted((stream, view, started.elapsed())));
+            return Ok(Some((stream, view, started.elapsed())));
         }
         let chain = session.peer_certificates().unwrap_or_default();
         match tls.verify_again(chain) {
             Ok(()) => {
                 self.stats.handshakes_resumed.add();
-                Ok(Handshake::Accepted((stream, view, started.elapsed())))
+                Ok(Some((stream, view, started.elapsed())))
             }
-            Err(_) => Ok(Handshake::Stale),
+            Err(_) => Ok(None),
         }
     }
 
@@ -199,11 +196,8 @@ impl<N: Network> Attempt<'_, N> {
     }
 }
 
-enum Handshake<S> {
-    Accepted((TlsStream<S>, Option<Arc<crate::tls::View>>, Duration)),
-    /// Resumed, but the certificate no longer passes.
-    Stale,
-}
+/// A TLS stream, its view of the sessions, and the handshake's duration.
+type Secured<S> = (TlsStream<S>, Option<Arc<View>>, Duration);
 
 async fn within<T>(
     step: Step,

@@ -124,6 +124,10 @@ where
             if self.stopping == Stop::Now {
                 return Poll::Ready(Failure::Closed);
             }
+            // Before the writing, which a heartbeat may give something to do.
+            if let Err(failure) = self.poll_heartbeat(cx) {
+                return Poll::Ready(failure);
+            }
             let mut progress = self.take_requests(cx);
             match self.poll_write(cx) {
                 Poll::Ready(Err(failure)) => return Poll::Ready(failure),
@@ -134,9 +138,6 @@ where
                 Poll::Ready(Err(failure)) => return Poll::Ready(failure),
                 Poll::Ready(Ok(())) => progress = true,
                 Poll::Pending => {}
-            }
-            if let Err(failure) = self.poll_heartbeat(cx) {
-                return Poll::Ready(failure);
             }
             let orphans = self.load.orphans.load(Ordering::Relaxed);
             if orphans > self.max_orphans {

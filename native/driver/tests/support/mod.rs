@@ -1,0 +1,282 @@
+//! A cluster of the driver against a server of the testkit, and answers that can be awaited.
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use palladion_cql::request::{self, Parameters};
+use palladion_cql::response::{Message, Response, ResultBody};
+use palladion_driver::config::{
+    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Timeouts,
+};
+use palladion_driver::network::System;
+use palladion_driver::tls::{SessionCacheConfig, Sni, TlsConfig, VerifiedName};
+use palladion_driver::{
+    Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Reply, Request, RequestError,
+    RequestState, Secret, Waiter,
+};
+use palladion_testkit::certs::{Authority, CertOptions, Identity};
+use palladion_testkit::{Options, Server, TlsOptions};
+use tokio::sync::{mpsc, oneshot};
+
+/// Longer than anything here takes; a hang guard.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct House {
+    pub authority: Authority,
+    pub server: Server,
+}
+
+/// A server with TLS for `localhost` and 127.0.0.1.
+pub fn house() -> House {
+    house_with(|_| {}, |options| options)
+}
+
+pub fn house_with(
+    tls: impl FnOnce(&mut TlsOptions),
+    options: impl FnOnce(Options) -> Options,
+) -> House {
+    let authority = Authority::new("the CA").unwrap();
+    let mut tls_options = TlsOptions::new(identity(&authority, &["localhost", "127.0.0.1"]));
+    tls(&mut tls_options);
+    let server = Server::start(options(Options::default().tls(tls_options))).unwrap();
+    House { authority, server }
+}
+
+pub fn identity(authority: &Authority, names: &[&str]) -> Identity {
+    authority.issue(&CertOptions::server(names)).unwrap()
+}
+
+impl House {
+    pub fn config(&self) -> ClusterConfig {
+        let mut config = plain(&self.server);
+        config.tls = Some(trusting(&self.authority));
+        config
+    }
+}
+
+pub fn trusting(authority: &Authority) -> TlsConfig {
+    TlsConfig {
+        verify: true,
+        roots: vec![authority.der().to_vec()],
+        verified_name: VerifiedName::Endpoint,
+        sni: Sni::Verified,
+        identity: None,
+        versions: Vec::new(),
+        session_cache: Some(SessionCacheConfig {
+            size: 100,
+            ttl: Duration::from_secs(3_600),
+        }),
+    }
+}
+
+/// Without TLS and login; quick to try again.
+pub fn plain(server: &Server) -> ClusterConfig {
+    ClusterConfig {
+        name: "test".to_owned(),
+        contact_points: vec![ContactPoint {
+            host: "localhost".to_owned(),
+            port: server.address().port(),
+        }],
+        keyspace: None,
+        client: ClientIdentity {
+            driver_name: "Palladion".to_owned(),
+            driver_version: "0".to_owned(),
+            application_name: Some("tests".to_owned()),
+            application_version: None,
+            client_id: "7f6e9d1c-0000-4000-8000-000000000000".to_owned(),
+        },
+        pool_size: 1,
+        connection: ConnectionLimits {
+            max_queue: 1_024,
+            max_in_flight: 1_024,
+            max_orphans: 512,
+            max_frame_size: 1 << 24,
+        },
+        max_waiters: 16,
+        prepared_cache_size: 16,
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            tls: Duration::from_secs(5),
+            login: Duration::from_secs(5),
+            heartbeat_interval: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(5),
+        },
+        reconnect: (Duration::from_millis(20), Duration::from_millis(200)),
+        tls: None,
+        auth: None,
+        max_handshakes: 8,
+    }
+}
+
+pub fn password(user: &str, password: &str) -> Option<AuthConfig> {
+    Some(AuthConfig {
+        username: user.to_owned(),
+        password: Secret::new(password.as_bytes()),
+        require_auth: true,
+        allowed_authenticators: Vec::new(),
+    })
+}
+
+/// A started cluster and its events.
+pub struct Started {
+    pub cluster: Arc<Cluster>,
+    pub events: mpsc::UnboundedReceiver<Event>,
+}
+
+struct Sink(mpsc::UnboundedSender<Event>);
+
+impl EventSink for Sink {
+    fn event(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+pub fn start(config: ClusterConfig) -> Started {
+    let (sender, events) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Handle::current();
+    let cluster = Cluster::start(config, System, Arc::new(Sink(sender)), &runtime).unwrap();
+    Started {
+        cluster: Arc::new(cluster),
+        events,
+    }
+}
+
+impl Started {
+    /// The next failure to connect.
+    pub async fn connect_error(&mut self) -> Arc<ConnectError> {
+        loop {
+            if let Event::ConnectFailed { error, .. } = self.event().await {
+                return error;
+            }
+        }
+    }
+
+    /// Waits for so many connections to have been opened since the last call.
+    pub async fn opened(&mut self, n: usize) {
+        for _ in 0..n {
+            while !matches!(self.event().await, Event::Opened(_)) {}
+        }
+    }
+
+    pub async fn event(&mut self) -> Event {
+        tokio::time::timeout(PATIENCE, self.events.recv())
+            .await
+            .expect("an event in time")
+            .expect("a cluster that lives")
+    }
+
+    /// Waits for a connection.
+    pub async fn ready(&self) -> Result<(), RequestError> {
+        let (waiter, outcome) = waiter();
+        let refused = self.cluster.wait(waiter).is_err();
+        assert!(!refused, "too many wait");
+        patiently(outcome).await.unwrap()
+    }
+
+    pub async fn reconnect(&self) -> Result<(), RequestError> {
+        let (waiter, outcome) = waiter();
+        self.cluster.reconnect(waiter);
+        patiently(outcome).await.unwrap()
+    }
+
+    /// Sends a statement; the answer can be awaited and the request cancelled.
+    pub fn send(&self, statement: &str) -> Sent {
+        let frame = request::query(statement, &Parameters::default()).unwrap();
+        self.send_frame(frame)
+    }
+
+    pub fn send_frame(&self, frame: Vec<u8>) -> Sent {
+        let state = Arc::new(RequestState::default());
+        let (answer, outcome) = oneshot::channel();
+        let reply = Box::new(TestReply {
+            state: Arc::clone(&state),
+            answer: Some(answer),
+        });
+        if let Err(refused) = self.cluster.submit(Request { frame, reply }, None) {
+            refused.request.reply.complete(Err(refused.error));
+        }
+        Sent { state, outcome }
+    }
+
+    /// The rows of a statement without TLS or errors in the way, each cell an int.
+    pub async fn ask(&self, statement: &str) -> Result<Message, RequestError> {
+        self.send(statement).answer().await
+    }
+}
+
+pub struct Sent {
+    pub state: Arc<RequestState>,
+    pub outcome: oneshot::Receiver<Result<Answer, RequestError>>,
+}
+
+impl Sent {
+    pub async fn answer(self) -> Result<Message, RequestError> {
+        let answer = patiently(self.outcome).await.expect("an answer")?;
+        Ok(Response::parse(&answer.frame).unwrap().message)
+    }
+}
+
+pub async fn patiently<T>(receiver: oneshot::Receiver<T>) -> Result<T, oneshot::error::RecvError> {
+    tokio::time::timeout(PATIENCE, receiver)
+        .await
+        .expect("an answer in time")
+}
+
+pub struct TestReply {
+    pub state: Arc<RequestState>,
+    pub answer: Option<oneshot::Sender<Result<Answer, RequestError>>>,
+}
+
+impl Reply for TestReply {
+    fn state(&self) -> &RequestState {
+        &self.state
+    }
+
+    fn complete(mut self: Box<Self>, outcome: Result<Answer, RequestError>) {
+        if self.state.claim() {
+            if let Some(answer) = self.answer.take() {
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+}
+
+pub struct TestWaiter(Mutex<Option<oneshot::Sender<Result<(), RequestError>>>>);
+
+impl Waiter for TestWaiter {
+    fn is_cancelled(&self) -> bool {
+        let waiting = self.0.lock().unwrap();
+        waiting.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    fn ready(self: Box<Self>, outcome: Result<(), RequestError>) {
+        if let Some(sender) = self.0.lock().unwrap().take() {
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+pub fn waiter() -> (Box<TestWaiter>, oneshot::Receiver<Result<(), RequestError>>) {
+    let (sender, receiver) = oneshot::channel();
+    (Box::new(TestWaiter(Mutex::new(Some(sender)))), receiver)
+}
+
+/// Waits until something holds, as nothing tells of it.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let polls = AtomicUsize::new(0);
+    while !holds() {
+        let so_far = polls.fetch_add(1, Ordering::Relaxed);
+        assert!(so_far < 2_000, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The number of rows of an answer.
+pub fn row_count(message: &Message) -> usize {
+    match message {
+        Message::Result(ResultBody::Rows(rows)) => rows.count,
+        other => panic!("no rows: {other:?}"),
+    }
+}

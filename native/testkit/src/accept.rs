@@ -1,0 +1,130 @@
+//! What comes before the first frame: a connection is counted and its TLS handshake made.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{HandshakeKind, ProtocolVersion};
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::connection::{Connection, READ};
+use crate::control::Orders;
+use crate::counters::{add, subtract, ConnectionInfo, Handshake};
+use crate::shared::Shared;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A TCP connection that was accepted.
+pub(crate) struct Accepted {
+    pub(crate) tcp: TcpStream,
+    pub(crate) open: Open,
+    pub(crate) orders: Orders,
+}
+
+impl Accepted {
+    /// Serves it until it is closed.
+    pub(crate) async fn serve(mut self) {
+        let open = self.open;
+        // Small answers are not to wait for more: the client measures us.
+        let _ = self.tcp.set_nodelay(true);
+        if self.orders.wait_while_paused().await.is_break() {
+            return;
+        }
+        let Some(tls) = &open.shared.tls else {
+            open.handshake(Handshake::Plain, |_| {});
+            return Connection::new(self.tcp, &open, self.orders).run().await;
+        };
+        // rustls reads 4 KiB at a time; the buffer saves system calls.
+        let tcp = BufReader::with_capacity(READ, self.tcp);
+        let accept = TlsAcceptor::from(tls.config()).accept(tcp);
+        let stream = tokio::select! {
+            () = self.orders.closed() => return,
+            accepted = timeout(HANDSHAKE_TIMEOUT, accept) => match accepted {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(failure)) => return open.failed(failure.to_string()),
+                Err(_) => return open.failed("timeout".to_owned()),
+            }
+        };
+        open.shaken(&stream);
+        Connection::new(stream, &open, self.orders).run().await;
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: u64,
+}
+
+impl Open {
+    pub(crate) fn new(shared: Arc<Shared>, id: u64, peer: SocketAddr) -> Self {
+        add(&shared.observed.cells.open, 1);
+        shared.observed.remember(ConnectionInfo::new(id, peer));
+        Self { shared, id }
+    }
+
+    fn failed(&self, failure: String) {
+        self.shared.observed.failed(failure);
+    }
+
+    fn shaken(&self, stream: &TlsStream<BufReader<TcpStream>>) {
+        let (_, tls) = stream.get_ref();
+        let cells = &self.shared.observed.cells;
+        let handshake = match tls.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Handshake::Resumed,
+            Some(HandshakeKind::FullWithHelloRetryRequest) => Handshake::HelloRetry,
+            _ => Handshake::Full,
+        };
+        match handshake {
+            Handshake::Resumed => add(&cells.resumed, 1),
+            _ => add(&cells.full, 1),
+        }
+        if handshake == Handshake::HelloRetry {
+            add(&cells.hello_retry, 1);
+        }
+        let version = match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => {
+                add(&cells.tls12, 1);
+                "1.2"
+            }
+            _ => {
+                add(&cells.tls13, 1);
+                "1.3"
+            }
+        };
+        let client_cert = tls
+            .peer_certificates()
+            .is_some_and(|certs| !certs.is_empty());
+        if client_cert {
+            add(&cells.client_certs, 1);
+        }
+        let server_name = tls.server_name().map(str::to_owned);
+        self.handshake(handshake, |info| {
+            info.tls_version = Some(version);
+            info.server_name = server_name;
+            info.client_cert = client_cert;
+        });
+    }
+
+    fn handshake(&self, handshake: Handshake, more: impl FnOnce(&mut ConnectionInfo)) {
+        self.shared.observed.update(self.id, |info| {
+            info.handshake = Some(handshake);
+            more(info);
+        });
+        self.shared.observed.notify();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        subtract(&self.shared.observed.cells.open, 1);
+        self.shared
+            .observed
+            .update(self.id, |info| info.open = false);
+        self.shared.observed.notify();
+    }
+}

@@ -1,0 +1,302 @@
+//! Where commands are carried out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladion_cql::response::SchemaChange;
+use palladion_testkit::certs::Authority;
+use palladion_testkit::{
+    ConnectionInfo, Counters, Error, Event, Handshake, Login, Options, Server, TlsOptions, Versions,
+};
+
+use crate::line::{Command, Pairs};
+use crate::paper::{cert_options, identity, write_identity, write_papers, Issuer};
+use crate::rule::{list, rule};
+
+/// The servers, and the authorities that all of them share.
+pub(crate) struct Desk {
+    servers: HashMap<u64, Arc<Server>>,
+    last_id: u64,
+    authority: Authority,
+    unrelated: Authority,
+}
+
+/// Servers at a time, at most.
+const MAX_SERVERS: usize = 256;
+
+/// What a command leads to.
+pub(crate) enum Reply {
+    Now(Pairs),
+    /// Known only once something has happened: to be asked for on a thread of its own.
+    Later(Box<dyn FnOnce() -> Result<Pairs, String> + Send>),
+}
+
+impl From<Pairs> for Reply {
+    fn from(pairs: Pairs) -> Self {
+        Self::Now(pairs)
+    }
+}
+
+impl Desk {
+    pub(crate) fn new() -> Result<Self, Error> {
+        Ok(Self {
+            servers: HashMap::new(),
+            last_id: 0,
+            authority: Authority::new("testkit CA")?,
+            unrelated: Authority::new("unrelated CA")?,
+        })
+    }
+
+    pub(crate) fn carry_out(&mut self, command: &mut Command) -> Result<Reply, String> {
+        match command.name.as_str() {
+            "start" => return self.start(command).map(Reply::from),
+            "issue" => return self.issue(command).map(Reply::from),
+            _ => {}
+        }
+        let id = command.parsed("id")?.unwrap_or(self.last_id);
+        let server = self.servers.get(&id).cloned();
+        let server = server.ok_or_else(|| format!("there is no server {id}"))?;
+        match command.name.as_str() {
+            "wait" => return wait(server, command),
+            "certificate" => {
+                let options = cert_options(command)?;
+                let issuer = Issuer::take(command)?;
+                command.finish()?;
+                let identity = identity(issuer, &options, &self.authority, &self.unrelated);
+                told(server.set_identity(told(identity)?))?;
+            }
+            "rule" => {
+                let rule = rule(command)?;
+                command.finish()?;
+                told(server.rule(rule))?;
+            }
+            "set_password" => {
+                let password = command.need("password")?;
+                command.finish()?;
+                server.set_password(&password);
+            }
+            "set_login" => {
+                let login = login(command)?;
+                command.finish()?;
+                server.set_login(login);
+            }
+            "event" => {
+                let event = event(command)?;
+                command.finish()?;
+                server.push_event(event);
+            }
+            _ => {
+                command.finish()?;
+                return self.bare(id, &server, &command.name).map(Reply::from);
+            }
+        }
+        Ok(Pairs::default().into())
+    }
+
+    /// Commands that take nothing but a server.
+    fn bare(&mut self, id: u64, server: &Server, command: &str) -> Result<Pairs, String> {
+        match command {
+            "counters" => return Ok(counters(&server.counters())),
+            "connections" => return Ok(connections(&server.connections())),
+            "clear_rules" => server.clear_rules(),
+            "forget_prepared" => server.forget_prepared(),
+            "forget_tickets" => told(server.forget_tickets())?,
+            "pause" => server.pause(),
+            "resume" => server.resume(),
+            "refuse" => told(server.refuse())?,
+            "listen" => told(server.listen())?,
+            "close_connections" => server.close_connections(),
+            "stop" => {
+                server.stop();
+                self.servers.remove(&id);
+            }
+            other => return Err(format!("unknown command {other}")),
+        }
+        Ok(Pairs::default())
+    }
+
+    fn start(&mut self, command: &mut Command) -> Result<Pairs, String> {
+        if self.servers.len() >= MAX_SERVERS {
+            return Err("too many servers".to_owned());
+        }
+        let id = self.last_id + 1;
+        let address: Option<IpAddr> = command.parsed("address")?;
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let defaults = Options::default();
+        let mut options = Options {
+            address: SocketAddr::new(address, command.parsed("port")?.unwrap_or(0)),
+            login: login(command)?,
+            max_frame: command.parsed("max_frame")?.unwrap_or(defaults.max_frame),
+            max_connections: command
+                .parsed("max_connections")?
+                .unwrap_or(defaults.max_connections),
+            threads: command.parsed("threads")?.unwrap_or(defaults.threads),
+            seed: command.parsed("seed")?.unwrap_or(defaults.seed),
+            ..defaults
+        };
+        for (key, value) in command.take_all("supported.") {
+            let name = key.trim_start_matches("supported.").to_owned();
+            options.supported.push((name, list(Some(value))));
+        }
+        let mut answer = Pairs::default().with("id", id);
+        let versions = command.take("tls");
+        if let Some(versions) = versions.filter(|versions| versions != "off") {
+            let dir = command.need("dir")?;
+            let tls = self.tls(&versions, command)?;
+            let papers = write_papers(&dir, id, &tls.identity, &self.authority, &self.unrelated);
+            answer = told(papers)?
+                .into_iter()
+                .fold(answer, |answer, (key, path)| answer.with(key, path));
+            options.tls = Some(tls);
+        }
+        command.finish()?;
+        let server = Server::start(options).map_err(to_text)?;
+        let address = server.address();
+        self.servers.insert(id, Arc::new(server));
+        self.last_id = id;
+        Ok(answer
+            .with("address", address.ip())
+            .with("port", address.port()))
+    }
+
+    fn tls(&self, versions: &str, command: &mut Command) -> Result<TlsOptions, String> {
+        let options = cert_options(command)?;
+        let issuer = Issuer::take(command)?;
+        let identity = told(identity(issuer, &options, &self.authority, &self.unrelated))?;
+        let mut tls = TlsOptions::new(identity);
+        tls.versions = match versions {
+            "1.2" => Versions::Tls12,
+            "1.3" => Versions::Tls13,
+            "1.2,1.3" | "1.3,1.2" | "true" => Versions::Both,
+            other => return Err(format!("tls={other} is none of 1.2, 1.3, 1.2,1.3 and off")),
+        };
+        if let Some(tickets) = command.parsed("tickets")? {
+            tls.tls13_tickets = tickets;
+        }
+        if let Some(ways) = command.take("tls12") {
+            let ways = list(Some(ways));
+            tls.tls12_tickets = ways.iter().any(|way| way == "tickets");
+            tls.tls12_session_ids = ways.iter().any(|way| way == "ids");
+        }
+        tls.client_authorities = match command.take("client_auth").as_deref() {
+            None | Some("none") => None,
+            Some("required") => Some(vec![self.authority.der().clone()]),
+            Some(other) => return Err(format!("client_auth={other} is none of none, required")),
+        };
+        Ok(tls)
+    }
+
+    fn issue(&mut self, command: &mut Command) -> Result<Pairs, String> {
+        let (dir, name) = (command.need("dir")?, command.need("name")?);
+        let options = cert_options(command)?;
+        let issuer = Issuer::take(command)?;
+        command.finish()?;
+        let identity = told(identity(issuer, &options, &self.authority, &self.unrelated))?;
+        let (cert, key) = told(write_identity(dir.as_ref(), &name, &identity))?;
+        Ok(Pairs::default().with("cert", cert).with("key", key))
+    }
+}
+
+fn to_text(error: Error) -> String {
+    error.to_string()
+}
+
+fn told<T>(result: Result<T, Error>) -> Result<T, String> {
+    result.map_err(to_text)
+}
+
+fn login(command: &mut Command) -> Result<Option<Login>, String> {
+    let authenticator = command.take("authenticator");
+    let Some(user) = command.take("user") else {
+        return Ok(None);
+    };
+    let mut login = Login::new(&user, &command.need("password")?);
+    if let Some(class) = authenticator {
+        login.authenticator = class;
+    }
+    Ok(Some(login))
+}
+
+fn counters(counters: &Counters) -> Pairs {
+    let counts = counters.pairs().into_iter();
+    let pairs = counts.fold(Pairs::default(), |pairs, (name, n)| pairs.with(name, n));
+    pairs.with_some("last_failure", counters.last_failure.as_ref())
+}
+
+/// `wait query=3 open.max=0 resumed.min=2 timeout=5000`
+fn wait(server: Arc<Server>, command: &mut Command) -> Result<Reply, String> {
+    let timeout = Duration::from_millis(command.parsed("timeout")?.unwrap_or(5_000));
+    let known = Counters::default().pairs();
+    let mut bounds = Vec::new();
+    for (key, value) in command.take_all("") {
+        let (name, bound) = key.split_once('.').unwrap_or((&key, ""));
+        let at = known.iter().position(|(known, _)| *known == name);
+        let at = at.ok_or_else(|| format!("there is no counter {name}"))?;
+        let n: u64 = value
+            .parse()
+            .map_err(|_| format!("{key}={value} is no number"))?;
+        bounds.push(match bound {
+            "" => (at, n..=n),
+            "min" => (at, n..=u64::MAX),
+            "max" => (at, 0..=n),
+            other => return Err(format!("{name}.{other}= is none of .min and .max")),
+        });
+    }
+    Ok(Reply::Later(Box::new(move || {
+        let waited = server.wait(timeout, |counters| {
+            let pairs = counters.pairs();
+            bounds
+                .iter()
+                .all(|(at, range)| range.contains(&pairs[*at].1))
+        });
+        waited.map(|seen| counters(&seen)).map_err(to_text)
+    })))
+}
+
+/// One pair a connection: its number, and its own pairs encoded once more.
+fn connections(connections: &[ConnectionInfo]) -> Pairs {
+    connections.iter().fold(Pairs::default(), |pairs, info| {
+        let startup = info.startup.iter();
+        let startup = startup.fold(Pairs::default(), |pairs, (k, v)| pairs.with(k, v));
+        let handshake = info.handshake.map(|handshake| match handshake {
+            Handshake::Plain => "plain",
+            Handshake::Full => "full",
+            Handshake::HelloRetry => "hello_retry",
+            Handshake::Resumed => "resumed",
+        });
+        let own = Pairs::default()
+            .with("peer", info.peer)
+            .with("open", info.open)
+            .with_some("handshake", handshake)
+            .with_some("tls_version", info.tls_version)
+            .with_some("server_name", info.server_name.as_ref())
+            .with("client_cert", info.client_cert)
+            .with_some("user", info.user.as_ref())
+            .with_some("keyspace", info.keyspace.as_ref())
+            .with("registered", info.registered.join(","))
+            .with("startup", startup.into_text());
+        pairs.with(&info.id.to_string(), own.into_text())
+    })
+}
+
+fn event(command: &mut Command) -> Result<Event, String> {
+    let kind = command.need("kind")?;
+    let change = command.need("change")?;
+    let node = |command: &mut Command| {
+        let node: Option<SocketAddr> = command.parsed("node")?;
+        node.ok_or_else(|| "node= is missing".to_owned())
+    };
+    Ok(match kind.as_str() {
+        "topology" => Event::Topology(change, node(command)?),
+        "status" => Event::Status(change, node(command)?),
+        "schema" => Event::Schema(SchemaChange {
+            change,
+            target: command.need("target")?,
+            keyspace: command.need("keyspace")?,
+            name: command.take("name"),
+        }),
+        other => return Err(format!("kind={other} is none of topology, status, schema")),
+    })
+}

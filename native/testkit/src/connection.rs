@@ -1,0 +1,265 @@
+//! One connection: frames in and out until somebody closes it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::{pending, poll_fn, Future};
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use palladion_cql::frame::{FrameReader, Sender};
+use palladion_cql::response::code;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use tokio::time::{sleep_until, timeout, Instant};
+use tokio_rustls::server::TlsStream;
+
+use crate::accept::Open;
+use crate::control::Orders;
+use crate::counters::{add, subtract};
+use crate::event::Event;
+use crate::response::{error, put_error};
+use crate::session::{Session, Then};
+use crate::shared::Shared;
+
+/// Bytes to write at once, about; more requests are parsed once these are written.
+const WRITE_AT: usize = 1 << 20;
+/// Buffers are not kept larger than this.
+const KEEP: usize = 4 << 20;
+pub(crate) const READ: usize = 64 << 10;
+/// Answers of one connection that wait for their time, at most.
+const MAX_LATER: usize = 100_000;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What frames are read from and written to.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<BufReader<TcpStream>> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0.get_ref()
+    }
+}
+
+/// An answer that waits for its time. Ordered by it, then by arrival.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Later {
+    due: Instant,
+    arrival: u64,
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+pub(crate) struct Connection<S> {
+    stream: S,
+    session: Session,
+    shared: Arc<Shared>,
+    orders: Orders,
+    events: broadcast::Receiver<Event>,
+    frames: FrameReader,
+    input: BytesMut,
+    output: Vec<u8>,
+    later: BinaryHeap<Reverse<Later>>,
+    arrivals: u64,
+}
+
+impl<S: Transport> Connection<S> {
+    pub(crate) fn new(stream: S, open: &Open, orders: Orders) -> Self {
+        let shared = open.shared.clone();
+        Self {
+            stream,
+            session: Session::new(shared.clone(), open.id),
+            orders,
+            events: shared.events.subscribe(),
+            frames: FrameReader::new(Sender::Client, shared.max_frame),
+            input: BytesMut::with_capacity(READ),
+            output: Vec::with_capacity(READ),
+            later: BinaryHeap::new(),
+            arrivals: 0,
+            shared,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let end = self.converse().await;
+        let cells = &self.shared.observed.cells;
+        subtract(&cells.delayed, self.later.len() as u64);
+        add(&cells.unanswered, self.later.len() as u64);
+        match end {
+            Then::GoOn => {}
+            Then::Close => {
+                let _ = timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
+            }
+            Then::Reset => {
+                let _ = self.stream.tcp().set_zero_linger();
+            }
+            Then::Hang => self.orders.closed().await,
+        }
+    }
+
+    /// Until the end, and how to end; `GoOn` where there is nobody left to talk to.
+    async fn converse(&mut self) -> Then {
+        loop {
+            if self.orders.wait_while_paused().await.is_break() {
+                return Then::Close;
+            }
+            self.input.reserve(READ);
+            let due = self.later.peek().map(|Reverse(later)| later.due);
+            tokio::select! {
+                biased;
+                () = self.orders.changed() => continue,
+                () = at(due) => {}
+                event = self.events.recv() => {
+                    if let Ok(event) = event {
+                        event.put(&self.session.registered, &mut self.output);
+                    }
+                }
+                read = self.stream.read_buf(&mut self.input) => {
+                    if !matches!(read, Ok(1..)) {
+                        return Then::GoOn;
+                    }
+                }
+            }
+            let mut alive = true;
+            loop {
+                let then = self.serve();
+                if then != Then::GoOn || self.output.len() >= WRITE_AT {
+                    if self.write().await.is_break() || then != Then::GoOn {
+                        return then;
+                    }
+                    continue;
+                }
+                // What else has arrived is answered in the same write.
+                self.input.reserve(READ);
+                match once(self.stream.read_buf(&mut self.input)).await {
+                    Some(Ok(1..)) => {}
+                    Some(_) => {
+                        alive = false;
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            if self.write().await.is_break() {
+                return Then::Close;
+            }
+            if !alive {
+                return Then::GoOn;
+            }
+        }
+    }
+
+    /// Serves the frames that are there, up to a limit, and puts out what is due.
+    fn serve(&mut self) -> Then {
+        while self.output.len() < WRITE_AT {
+            let frame = match self.frames.next(&mut self.input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    self.session.refuse(&error, &mut self.output);
+                    return Then::Close;
+                }
+            };
+            let start = self.output.len();
+            let outcome = self.session.serve(&frame, &mut self.output);
+            if outcome.delay.is_zero() {
+                if outcome.then != Then::GoOn {
+                    return outcome.then;
+                }
+            } else if self.later.len() < MAX_LATER {
+                let bytes = self.output.split_off(start);
+                self.postpone(outcome.delay, bytes, outcome.then);
+            } else {
+                self.output.truncate(start);
+                let overloaded = error(code::OVERLOADED, "too many delayed answers");
+                put_error(&mut self.output, frame.header.stream, &overloaded);
+            }
+        }
+        self.put_due()
+    }
+
+    fn postpone(&mut self, delay: Duration, bytes: Vec<u8>, then: Then) {
+        add(&self.shared.observed.cells.delayed, 1);
+        self.arrivals += 1;
+        self.later.push(Reverse(Later {
+            due: Instant::now() + delay,
+            arrival: self.arrivals,
+            bytes,
+            then,
+        }));
+    }
+
+    fn put_due(&mut self) -> Then {
+        if self.later.is_empty() {
+            return Then::GoOn;
+        }
+        let now = Instant::now();
+        while let Some(Reverse(later)) = self.later.peek() {
+            if later.due > now {
+                break;
+            }
+            let then = later.then;
+            self.output.extend_from_slice(&later.bytes);
+            self.later.pop();
+            subtract(&self.shared.observed.cells.delayed, 1);
+            if then != Then::GoOn {
+                return then;
+            }
+        }
+        Then::GoOn
+    }
+
+    /// Writes what there is to write; breaks if the connection is over.
+    async fn write(&mut self) -> ControlFlow<()> {
+        self.shared.observed.notify();
+        if self.output.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let write = async {
+            self.stream.write_all(&self.output).await?;
+            self.stream.flush().await
+        };
+        let written = tokio::select! {
+            biased;
+            written = write => written.is_ok(),
+            () = self.orders.closed() => false,
+        };
+        self.output.clear();
+        self.output.shrink_to(KEEP);
+        if written {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// What a future gives at once, if it gives something.
+async fn once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,264 @@
+//! What the server has seen.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use palladion_cql::Opcode;
+
+use crate::Error;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Counts since the server started.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)+
+            /// What the last failed handshake failed of.
+            pub last_failure: Option<String>,
+        }
+
+        impl Counters {
+            /// Every count with its name.
+            pub fn pairs(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),+]
+            }
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Cells {
+            $(pub(crate) $name: AtomicU64,)+
+        }
+
+        impl Cells {
+            fn snapshot(&self, last_failure: Option<String>) -> Counters {
+                Counters {
+                    $($name: self.$name.load(Ordering::SeqCst),)+
+                    last_failure,
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// TCP connections accepted.
+    connections,
+    /// Of these, still open.
+    open,
+    /// Closed at once, because there were too many.
+    turned_away,
+    /// Full handshakes.
+    full,
+    /// Full handshakes that took a HelloRetryRequest (counted in `full`, too).
+    hello_retry,
+    /// Resumed handshakes.
+    resumed,
+    /// Handshakes that failed.
+    failed_handshakes,
+    /// Handshakes, full or resumed, of TLS 1.2.
+    tls12,
+    /// Handshakes, full or resumed, of TLS 1.3.
+    tls13,
+    /// Handshakes in which the client showed a certificate, now or in the session resumed.
+    client_certs,
+    /// Logins that went well.
+    logins,
+    /// Logins that did not.
+    failed_logins,
+    /// OPTIONS frames.
+    options,
+    /// STARTUP frames.
+    startup,
+    /// AUTH_RESPONSE frames.
+    auth_response,
+    /// REGISTER frames.
+    register,
+    /// QUERY frames.
+    query,
+    /// PREPARE frames.
+    prepare,
+    /// EXECUTE frames.
+    execute,
+    /// BATCH frames.
+    batch,
+    /// Frames that could not be read, or with another protocol version.
+    bad_frames,
+    /// Responses written.
+    responses,
+    /// EXECUTE and BATCH frames answered with UNPREPARED.
+    unprepared,
+    /// Requests to which a rule applied.
+    matched,
+    /// Responses that wait for their time.
+    delayed,
+    /// Requests that are never answered: by a rule, or since their connection closed first.
+    unanswered,
+}
+
+impl Cells {
+    pub(crate) fn of(&self, opcode: Opcode) -> Option<&AtomicU64> {
+        Some(match opcode {
+            Opcode::Options => &self.options,
+            Opcode::Startup => &self.startup,
+            Opcode::AuthResponse => &self.auth_response,
+            Opcode::Register => &self.register,
+            Opcode::Query => &self.query,
+            Opcode::Prepare => &self.prepare,
+            Opcode::Execute => &self.execute,
+            Opcode::Batch => &self.batch,
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn add(cell: &AtomicU64, n: u64) {
+    cell.fetch_add(n, Ordering::SeqCst);
+}
+
+pub(crate) fn subtract(cell: &AtomicU64, n: u64) {
+    cell.fetch_sub(n, Ordering::SeqCst);
+}
+
+/// How a connection's TLS handshake went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// There was none.
+    Plain,
+    /// In full.
+    Full,
+    /// In full, after a HelloRetryRequest.
+    HelloRetry,
+    /// Resumed.
+    Resumed,
+}
+
+/// What is known about one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Counts from 1 in the order of arrival.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Whether it is open.
+    pub open: bool,
+    /// How the handshake went, once it is over.
+    pub handshake: Option<Handshake>,
+    /// `1.2` or `1.3`.
+    pub tls_version: Option<&'static str>,
+    /// The name that the client sent (SNI).
+    pub server_name: Option<String>,
+    /// Whether the client showed a certificate.
+    pub client_cert: bool,
+    /// The options of STARTUP.
+    pub startup: Vec<(String, String)>,
+    /// Who logged in.
+    pub user: Option<String>,
+    /// The event kinds registered for.
+    pub registered: Vec<String>,
+    /// The keyspace in use.
+    pub keyspace: Option<String>,
+}
+
+impl ConnectionInfo {
+    pub(crate) fn new(id: u64, peer: SocketAddr) -> Self {
+        Self {
+            id,
+            peer,
+            open: true,
+            handshake: None,
+            tls_version: None,
+            server_name: None,
+            client_cert: false,
+            startup: Vec::new(),
+            user: None,
+            registered: Vec::new(),
+            keyspace: None,
+        }
+    }
+}
+
+/// Connections remembered, the last ones.
+const REMEMBERED: usize = 4096;
+
+/// Counters and connections, with a way to wait for them.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) cells: Cells,
+    connections: Mutex<VecDeque<ConnectionInfo>>,
+    last_failure: Mutex<Option<String>>,
+    waiters: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Observed {
+    pub(crate) fn counters(&self) -> Counters {
+        self.cells.snapshot(lock(&self.last_failure).clone())
+    }
+
+    pub(crate) fn failed(&self, failure: String) {
+        *lock(&self.last_failure) = Some(failure);
+        add(&self.cells.failed_handshakes, 1);
+    }
+
+    pub(crate) fn remember(&self, connection: ConnectionInfo) {
+        let mut connections = lock(&self.connections);
+        if connections.len() == REMEMBERED {
+            connections.pop_front();
+        }
+        connections.push_back(connection);
+    }
+
+    pub(crate) fn update(&self, id: u64, change: impl FnOnce(&mut ConnectionInfo)) {
+        let mut connections = lock(&self.connections);
+        if let Some(connection) = connections.iter_mut().rev().find(|c| c.id == id) {
+            change(connection);
+        }
+    }
+
+    pub(crate) fn connections(&self) -> Vec<ConnectionInfo> {
+        lock(&self.connections).iter().cloned().collect()
+    }
+
+    /// To be called after changes; costs one load while nobody waits.
+    pub(crate) fn notify(&self) {
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            drop(lock(&self.lock));
+            self.changed.notify_all();
+        }
+    }
+
+    pub(crate) fn wait(
+        &self,
+        timeout: Duration,
+        condition: impl Fn(&Counters) -> bool,
+    ) -> Result<Counters, Error> {
+        let deadline = Instant::now() + timeout;
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let mut guard = lock(&self.lock);
+        let result = loop {
+            let counters = self.counters();
+            if condition(&counters) {
+                break Ok(counters);
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break Err(Error::Timeout(Box::new(counters)));
+            };
+            guard = self
+                .changed
+                .wait_timeout(guard, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        };
+        drop(guard);
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

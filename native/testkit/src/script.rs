@@ -1,0 +1,241 @@
+//! Rules: what to do about which request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladion_cql::response::ServerError;
+use palladion_cql::{ColumnType, Opcode};
+
+use crate::response::Rows;
+use crate::types::NamedTypes;
+
+/// Which statements a rule is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Text {
+    /// Every one.
+    #[default]
+    Any,
+    /// This one.
+    Equals(String),
+    /// Those that start with this.
+    StartsWith(String),
+    /// Those that contain this.
+    Contains(String),
+}
+
+impl Text {
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Equals(whole) => text == whole,
+            Self::StartsWith(start) => text.starts_with(start.as_str()),
+            Self::Contains(part) => text.contains(part.as_str()),
+        }
+    }
+}
+
+/// What the server does about a request.
+#[derive(Debug, Clone)]
+pub enum Reaction {
+    /// What it would have done without the rule.
+    Builtin,
+    /// Answers with rows.
+    Rows(Arc<Rows>),
+    /// Answers that it is done.
+    Void,
+    /// Answers with an error.
+    Error(ServerError),
+    /// Does the other thing after so long; requests after this one are served meanwhile.
+    Delay(Duration, Box<Reaction>),
+    /// Never answers, but goes on with other requests.
+    Never,
+    /// Closes the connection properly.
+    Close,
+    /// Closes it with a TCP reset.
+    Reset,
+    /// Sends these bytes where a frame should be.
+    Garbage(Vec<u8>),
+    /// Answers as without the rule, but to a stream 0x4000 away from the request's.
+    WrongStream,
+    /// Sends a header that announces a frame of 2 GiB.
+    Oversize,
+    /// Stops reading and writing and keeps the connection open.
+    Hang,
+}
+
+/// A condition and a reaction. Of the rules that match, the first is applied.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The statement's text: of QUERY and PREPARE, of what EXECUTE's id was prepared from, or of
+    /// any statement of a BATCH.
+    pub text: Text,
+    /// The kind of request. Without it a rule is about QUERY, EXECUTE and BATCH.
+    pub opcode: Option<Opcode>,
+    /// How many matching requests pass before the rule applies.
+    pub skip: u64,
+    /// To how many it then applies.
+    pub times: u64,
+    /// How likely it applies to each of these, in 0.0 ..= 1.0.
+    pub probability: f64,
+    /// For PREPARE: the bind markers of these statements. With these, or with a reaction of rows,
+    /// a rule describes what it matches, and the statement can be prepared.
+    pub bind: Option<Vec<(String, ColumnType)>>,
+    /// What to do.
+    pub reaction: Reaction,
+}
+
+impl Rule {
+    /// To every statement whose text contains `part`.
+    pub fn contains(part: &str, reaction: Reaction) -> Self {
+        Self::on(Text::Contains(part.to_owned()), None, reaction)
+    }
+
+    /// To every request of a kind.
+    pub fn opcode(opcode: Opcode, reaction: Reaction) -> Self {
+        Self::on(Text::Any, Some(opcode), reaction)
+    }
+
+    /// To every statement.
+    pub fn any(reaction: Reaction) -> Self {
+        Self::on(Text::Any, None, reaction)
+    }
+
+    /// To what both conditions match.
+    pub fn on(text: Text, opcode: Option<Opcode>, reaction: Reaction) -> Self {
+        Self {
+            text,
+            opcode,
+            skip: 0,
+            times: u64::MAX,
+            probability: 1.0,
+            bind: None,
+            reaction,
+        }
+    }
+
+    /// Only to the `n`th match, counted from 1.
+    pub fn nth(self, n: u64) -> Self {
+        self.skip(n.saturating_sub(1)).times(1)
+    }
+
+    /// Not to the first `skip` matches.
+    pub fn skip(mut self, skip: u64) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// At most so many times.
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// To this share of the matches.
+    pub fn probability(mut self, probability: f64) -> Self {
+        self.probability = probability;
+        self
+    }
+
+    /// With these bind markers.
+    pub fn bind<N: Into<String>>(
+        mut self,
+        columns: impl IntoIterator<Item = (N, ColumnType)>,
+    ) -> Self {
+        let columns = columns.into_iter().map(|(name, ty)| (name.into(), ty));
+        self.bind = Some(columns.collect());
+        self
+    }
+
+    fn is_about(&self, opcode: Opcode, texts: &[&str]) -> bool {
+        let opcode_matches = match self.opcode {
+            Some(own) => own == opcode,
+            None => matches!(opcode, Opcode::Query | Opcode::Execute | Opcode::Batch),
+        };
+        let text_matches =
+            self.text == Text::Any || texts.iter().any(|text| self.text.matches(text));
+        opcode_matches && text_matches
+    }
+}
+
+/// The rules in force.
+#[derive(Debug)]
+pub(crate) struct Script {
+    rules: Vec<(Rule, u64)>,
+    random: u64,
+}
+
+/// Rules in force, at most.
+const MAX_RULES: usize = 1024;
+
+impl Script {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            rules: Vec::new(),
+            random: seed | 1,
+        }
+    }
+
+    /// Whether there was room for it.
+    pub(crate) fn add(&mut self, rule: Rule) -> bool {
+        let room = self.rules.len() < MAX_RULES;
+        if room {
+            self.rules.push((rule, 0));
+        }
+        room
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// The reaction to a request, if a rule applies to it.
+    pub(crate) fn apply(&mut self, opcode: Opcode, texts: &[&str]) -> Option<Reaction> {
+        let random = &mut self.random;
+        self.rules.iter_mut().find_map(|(rule, seen)| {
+            if !rule.is_about(opcode, texts) {
+                return None;
+            }
+            *seen += 1;
+            let in_range = *seen > rule.skip && *seen - rule.skip <= rule.times;
+            (in_range && chance(random, rule.probability)).then(|| rule.reaction.clone())
+        })
+    }
+
+    /// What the rules say about a statement to be prepared: bind markers and rows.
+    pub(crate) fn describe(&self, text: &str) -> Option<Description> {
+        self.rules.iter().map(|(rule, _)| rule).find_map(|rule| {
+            let about = rule.opcode != Some(Opcode::Prepare) && rule.text.matches(text);
+            let rows = rows_of(&rule.reaction);
+            (about && (rule.bind.is_some() || rows.is_some())).then(|| Description {
+                bind: rule.bind.clone().unwrap_or_default(),
+                rows,
+            })
+        })
+    }
+}
+
+/// What can be said about a statement before it is run.
+#[derive(Debug)]
+pub(crate) struct Description {
+    pub(crate) bind: NamedTypes,
+    pub(crate) rows: Option<Arc<Rows>>,
+}
+
+fn rows_of(reaction: &Reaction) -> Option<Arc<Rows>> {
+    match reaction {
+        Reaction::Rows(rows) => Some(rows.clone()),
+        Reaction::Delay(_, then) => rows_of(then),
+        _ => None,
+    }
+}
+
+/// True with this probability (xorshift64).
+fn chance(random: &mut u64, probability: f64) -> bool {
+    if probability >= 1.0 {
+        return true;
+    }
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    (*random >> 11) as f64 / ((1u64 << 53) as f64) < probability
+}

@@ -1,0 +1,305 @@
+//! A server and what a test can do to it while it runs.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{sync_channel, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder as ThreadBuilder, JoinHandle};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::accept::{Accepted, Open};
+use crate::certs::Identity;
+use crate::control::{Control, Orders};
+use crate::counters::{add, ConnectionInfo, Counters};
+use crate::event::Event;
+use crate::options::{Login, Options};
+use crate::script::Rule;
+use crate::shared::Shared;
+use crate::Error;
+
+/// A running server, on a thread and a runtime of its own: it can be used inside and outside of
+/// async code. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    control: watch::Sender<Control>,
+    commands: mpsc::Sender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Command {
+    Refuse(SyncSender<io::Result<()>>),
+    Listen(SyncSender<io::Result<()>>),
+}
+
+/// How long the server's thread may take to obey a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections may take to close when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// Starts one. It listens when this returns.
+    pub fn start(options: Options) -> Result<Self, Error> {
+        let listener = StdListener::bind(options.address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = runtime(options.threads)?;
+        let shared = Arc::new(Shared::new(options)?);
+        let (control, _) = watch::channel(Control::default());
+        let (commands, inbox) = mpsc::channel(16);
+        let house = House {
+            address,
+            shared: shared.clone(),
+            control: control.subscribe(),
+            connections: JoinSet::new(),
+            accepted: 0,
+        };
+        let thread = ThreadBuilder::new()
+            .name("palladion-testkit".to_owned())
+            .spawn(move || runtime.block_on(house.keep(listener, inbox)))?;
+        Ok(Self {
+            address,
+            shared,
+            control,
+            commands,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has seen so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.observed.counters()
+    }
+
+    /// Waits until the counters fulfil a condition. Blocks the thread: in async code, use
+    /// [`Server::until`]. Gives the counters.
+    pub fn wait(
+        &self,
+        timeout: Duration,
+        condition: impl Fn(&Counters) -> bool,
+    ) -> Result<Counters, Error> {
+        self.shared.observed.wait(timeout, condition)
+    }
+
+    /// [`Server::wait`] for async code.
+    pub async fn until(
+        &self,
+        timeout: Duration,
+        condition: impl Fn(&Counters) -> bool + Send + 'static,
+    ) -> Result<Counters, Error> {
+        let (done, result) = oneshot::channel();
+        let shared = self.shared.clone();
+        // A thread, since the caller's clock may be a paused one.
+        std::thread::spawn(move || {
+            let _ = done.send(shared.observed.wait(timeout, condition));
+        });
+        result.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// The last connections, oldest first.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.shared.observed.connections()
+    }
+
+    /// Adds a rule after those that are there.
+    pub fn rule(&self, rule: Rule) -> Result<(), Error> {
+        if !self.shared.script().add(rule) {
+            return Err(Error::usage("too many rules"));
+        }
+        self.shared.has_rules.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Removes all rules.
+    pub fn clear_rules(&self) {
+        self.shared.script().clear();
+        self.shared.has_rules.store(false, Ordering::Release);
+    }
+
+    /// Forgets what was prepared: EXECUTE is answered with UNPREPARED.
+    pub fn forget_prepared(&self) {
+        self.shared.statements.forget_prepared();
+    }
+
+    /// Forgets all TLS sessions: what clients remember is worth nothing any more.
+    pub fn forget_tickets(&self) -> Result<(), Error> {
+        self.tls()?.forget_sessions()
+    }
+
+    /// Shows another certificate from now on. Sessions can still be resumed.
+    pub fn set_identity(&self, identity: Identity) -> Result<(), Error> {
+        self.tls()?.set_identity(identity)
+    }
+
+    /// Changes who may log in; none: nobody has to.
+    pub fn set_login(&self, login: Option<Login>) {
+        *self.shared.login() = login;
+    }
+
+    /// Changes the password of the role that may log in.
+    pub fn set_password(&self, password: &str) {
+        if let Some(login) = self.shared.login().as_mut() {
+            login.password = password.to_owned();
+        }
+    }
+
+    /// Accepts connections from now on, but reads and answers nothing, not even a TLS handshake.
+    pub fn pause(&self) {
+        self.control.send_modify(|control| control.paused = true);
+    }
+
+    /// Ends [`Server::pause`]: what has arrived meanwhile is answered.
+    pub fn resume(&self) {
+        self.control.send_modify(|control| control.paused = false);
+    }
+
+    /// Stops listening: connecting is refused. Connections stay.
+    pub fn refuse(&self) -> Result<(), Error> {
+        self.command(Command::Refuse)
+    }
+
+    /// Listens again, on the same port.
+    pub fn listen(&self) -> Result<(), Error> {
+        self.command(Command::Listen)
+    }
+
+    /// Closes all connections that are open now.
+    pub fn close_connections(&self) {
+        self.control.send_modify(|control| control.generation += 1);
+    }
+
+    /// Sends an event to the connections that registered for its kind.
+    pub fn push_event(&self, event: Event) {
+        // An error says that there is no connection.
+        let _ = self.shared.events.send(event);
+    }
+
+    /// Closes everything and waits for it.
+    pub fn stop(&self) {
+        self.control.send_modify(|control| control.stop = true);
+        let thread = self.thread.lock().map(|mut thread| thread.take());
+        if let Ok(Some(thread)) = thread {
+            // It has nothing to say but a panic, which it has printed.
+            let _ = thread.join();
+        }
+    }
+
+    fn tls(&self) -> Result<&crate::tls::Tls, Error> {
+        let tls = self.shared.tls.as_ref();
+        tls.ok_or_else(|| Error::usage("this server speaks plain text"))
+    }
+
+    fn command(
+        &self,
+        command: impl FnOnce(SyncSender<io::Result<()>>) -> Command,
+    ) -> Result<(), Error> {
+        let (reply, answer) = sync_channel(1);
+        self.commands
+            .try_send(command(reply))
+            .map_err(|_| Error::Stopped)?;
+        let answer = answer.recv_timeout(COMMAND_TIMEOUT);
+        Ok(answer.map_err(|_| Error::Stopped)??)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        0 | 1 => RuntimeBuilder::new_current_thread(),
+        _ => RuntimeBuilder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.max(1));
+    builder
+        .thread_name("palladion-testkit")
+        .enable_all()
+        .build()
+}
+
+/// What the server's thread keeps.
+struct House {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    control: watch::Receiver<Control>,
+    connections: JoinSet<()>,
+    accepted: u64,
+}
+
+impl House {
+    async fn keep(mut self, listener: StdListener, mut inbox: mpsc::Receiver<Command>) {
+        let mut listener = TcpListener::from_std(listener).ok();
+        while !self.control.borrow().stop {
+            let mut control = self.control.clone();
+            tokio::select! {
+                _ = control.wait_for(|control| control.stop) => break,
+                command = inbox.recv() => match command {
+                    Some(Command::Refuse(reply)) => {
+                        listener = None;
+                        let _ = reply.send(Ok(()));
+                    }
+                    Some(Command::Listen(reply)) => {
+                        let _ = reply.send(self.listen(&mut listener).await);
+                    }
+                    None => break,
+                },
+                Some(_) = self.connections.join_next() => {}
+                accepted = accept(listener.as_ref()) => match accepted {
+                    Ok((tcp, peer)) => self.admit(tcp, peer),
+                    // Out of file descriptors, mostly.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                },
+            }
+        }
+        drop(listener);
+        let all_closed = async { while self.connections.join_next().await.is_some() {} };
+        let _ = timeout(STOP_TIMEOUT, all_closed).await;
+    }
+
+    async fn listen(&self, listener: &mut Option<TcpListener>) -> io::Result<()> {
+        if listener.is_none() {
+            *listener = Some(TcpListener::bind(self.address).await?);
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, tcp: TcpStream, peer: SocketAddr) {
+        let cells = &self.shared.observed.cells;
+        self.accepted += 1;
+        add(&cells.connections, 1);
+        if self.connections.len() >= self.shared.max_connections {
+            add(&cells.turned_away, 1);
+            return;
+        }
+        let accepted = Accepted {
+            tcp,
+            open: Open::new(self.shared.clone(), self.accepted, peer),
+            orders: Orders::new(self.control.clone()),
+        };
+        self.connections.spawn(accepted.serve());
+        self.shared.observed.notify();
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}

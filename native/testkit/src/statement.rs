@@ -1,0 +1,311 @@
+//! Statements that the server knows by itself, so that tests need no rule for them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use palladion_cql::value::Value;
+use palladion_cql::ColumnType;
+
+use crate::response::{Columns, Rows, TABLE};
+use crate::types::columns_and_key;
+use crate::Error;
+
+/// A statement and what is answered to it.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) text: String,
+    pub(crate) bind: Columns,
+    pub(crate) partition_key: Vec<u16>,
+    pub(crate) result: Columns,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// One row of the very bytes that were bound.
+    Echo,
+    Rows(Arc<Rows>),
+    /// Rows of one int column that counts from 0, in pages.
+    Numbers(u32),
+    Keyspace(String),
+    Void,
+}
+
+pub(crate) type Id = [u8; 16];
+
+/// What the server knows by itself, and what is prepared on it.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    address: IpAddr,
+    prepared: Mutex<HashMap<Id, Arc<Statement>>>,
+    pages: Mutex<HashMap<u32, Arc<Rows>>>,
+}
+
+/// Statements prepared, at most; then all are forgotten, as by a server that evicts them.
+const MAX_PREPARED: usize = 100_000;
+/// Pages kept, and rows in one.
+const MAX_PAGES: usize = 64;
+const MAX_ROWS: u32 = 1_000_000;
+
+impl Statements {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            prepared: Mutex::default(),
+            pages: Mutex::default(),
+        }
+    }
+
+    /// Remembers a statement under an id that depends on its text only.
+    pub(crate) fn prepare(&self, statement: Statement) -> (Id, Arc<Statement>) {
+        let (id, statement) = (id_of(&statement.text), Arc::new(statement));
+        let mut prepared = lock(&self.prepared);
+        if prepared.len() >= MAX_PREPARED {
+            prepared.clear();
+        }
+        prepared.insert(id, statement.clone());
+        (id, statement)
+    }
+
+    pub(crate) fn prepared(&self, id: &[u8]) -> Option<Arc<Statement>> {
+        let id: &Id = id.try_into().ok()?;
+        lock(&self.prepared).get(id).cloned()
+    }
+
+    pub(crate) fn forget_prepared(&self) {
+        lock(&self.prepared).clear();
+    }
+
+    /// What the server makes of a text; `None` if it does not know it.
+    pub(crate) fn builtin(&self, text: &str) -> Result<Option<Statement>, Error> {
+        if let Some(arguments) = call(text, "echo") {
+            let (columns, key) = columns_and_key(arguments)?;
+            let columns = Columns::new(TABLE, &columns)?;
+            return Ok(Some(Statement {
+                text: text.to_owned(),
+                bind: columns.clone(),
+                partition_key: key,
+                result: columns,
+                answer: Answer::Echo,
+            }));
+        }
+        if let Some(arguments) = call(text, "void") {
+            let (columns, key) = columns_and_key(arguments)?;
+            return Ok(Some(Statement {
+                partition_key: key,
+                bind: Columns::new(TABLE, &columns)?,
+                ..Statement::without_rows(text, Answer::Void)?
+            }));
+        }
+        if let Some(arguments) = call(text, "page") {
+            return Statement::with_rows(text, self.page(count(arguments)?)?).map(Some);
+        }
+        if let Some(arguments) = call(text, "numbers") {
+            let column = [("n".to_owned(), ColumnType::Int)];
+            return Ok(Some(Statement {
+                result: Columns::new(TABLE, &column)?,
+                ..Statement::without_rows(text, Answer::Numbers(count(arguments)?))?
+            }));
+        }
+        if let Some(keyspace) = after_keyword(text, "use") {
+            let keyspace = keyspace.trim_end_matches([';', ' ']).trim_matches('"');
+            return Statement::without_rows(text, Answer::Keyspace(keyspace.to_owned())).map(Some);
+        }
+        let Some(select) = after_keyword(text, "select") else {
+            return Ok(None);
+        };
+        let from = select
+            .split_whitespace()
+            .position(|w| w.eq_ignore_ascii_case("from"));
+        let mut words = select.split_whitespace();
+        let columns: String = words.by_ref().take(from.unwrap_or(0)).collect();
+        let table = words.nth(1).unwrap_or_default().trim_end_matches(';');
+        self.system_table(text, &columns, table, words.next().is_none())
+    }
+
+    fn page(&self, rows: u32) -> Result<Arc<Rows>, Error> {
+        let mut pages = lock(&self.pages);
+        if let Some(page) = pages.get(&rows) {
+            return Ok(page.clone());
+        }
+        if pages.len() >= MAX_PAGES {
+            pages.clear();
+        }
+        let page = Arc::new(page(rows)?);
+        pages.insert(rows, page.clone());
+        Ok(page)
+    }
+
+    /// `system.local` with one row and `system.peers` with none.
+    fn system_table(
+        &self,
+        text: &str,
+        columns: &str,
+        table: &str,
+        whole: bool,
+    ) -> Result<Option<Statement>, Error> {
+        let local = match table {
+            "system.local" => true,
+            "system.peers" | "system.peers_v2" if whole => false,
+            _ => return Ok(None),
+        };
+        let known = system_columns(self.address);
+        let mut selected = Vec::new();
+        for name in columns.split(',') {
+            match known.iter().find(|(known, _, _)| *known == name) {
+                Some(column) => selected.push(column.clone()),
+                None if name == "*" => selected.extend(known.iter().cloned()),
+                None => return Ok(None),
+            }
+        }
+        let (_, table) = table.split_once('.').unwrap_or(("system", table));
+        let types = selected.iter().map(|(name, ty, _)| (*name, ty.clone()));
+        let mut rows = Rows::of_table(("system", table), types)?;
+        if local {
+            let cells: Vec<Value> = selected.into_iter().map(|(_, _, cell)| cell).collect();
+            rows.push(&cells)?;
+        }
+        Statement::with_rows(text, Arc::new(rows)).map(Some)
+    }
+}
+
+impl Statement {
+    /// Without bind markers and rows.
+    pub(crate) fn without_rows(text: &str, answer: Answer) -> Result<Self, Error> {
+        let none = Columns::new(TABLE, &[])?;
+        Ok(Self {
+            text: text.to_owned(),
+            bind: none.clone(),
+            partition_key: Vec::new(),
+            result: none,
+            answer,
+        })
+    }
+
+    pub(crate) fn with_rows(text: &str, rows: Arc<Rows>) -> Result<Self, Error> {
+        Ok(Self {
+            result: rows.columns.clone(),
+            ..Self::without_rows(text, Answer::Rows(rows))?
+        })
+    }
+}
+
+/// The arguments of the first call of `name` in a text: `a, b` in `SELECT echo(a, b)`.
+fn call<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut at = 0;
+    loop {
+        let start = at + text[at..].find(name)?;
+        at = start + name.len();
+        let before = text[..start].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        if let Some(rest) = text[at..].strip_prefix('(') {
+            // What stands before a closing bracket on the top level.
+            let depths = rest.char_indices().scan(1usize, |depth, (at, c)| {
+                match c {
+                    '(' => *depth += 1,
+                    ')' => *depth -= 1,
+                    _ => {}
+                }
+                Some((at, *depth))
+            });
+            let end = depths.into_iter().find(|(_, depth)| *depth == 0);
+            return end.map(|(end, _)| &rest[..end]);
+        }
+    }
+}
+
+/// What follows a keyword at the start of a text.
+fn after_keyword<'t>(text: &'t str, keyword: &str) -> Option<&'t str> {
+    let (word, rest) = text.trim().split_once(char::is_whitespace)?;
+    word.eq_ignore_ascii_case(keyword).then(|| rest.trim())
+}
+
+fn count(text: &str) -> Result<u32, Error> {
+    let count = text.trim().parse().ok().filter(|n| *n <= MAX_ROWS);
+    count.ok_or_else(|| Error::usage(format!("{text:?} is no number of rows up to {MAX_ROWS}")))
+}
+
+/// Rows of nine columns, as an application's table might have them.
+fn page(rows: u32) -> Result<Rows, Error> {
+    let mut page = Rows::new([
+        ("id", ColumnType::Uuid),
+        ("seq", ColumnType::Int),
+        ("name", ColumnType::Text),
+        ("email", ColumnType::Text),
+        ("score", ColumnType::Double),
+        ("visits", ColumnType::Bigint),
+        ("active", ColumnType::Boolean),
+        ("created", ColumnType::Timestamp),
+        ("note", ColumnType::Text),
+    ])?;
+    for i in 0..rows {
+        let mut uuid = [0x40; 16];
+        uuid[..4].copy_from_slice(&i.to_be_bytes());
+        let n = i64::from(i);
+        page.push(&[
+            Value::Uuid(uuid),
+            Value::Int(n),
+            Value::Text(format!("user {i}")),
+            Value::Text(format!("user{i}@example.org")),
+            Value::Float(f64::from(i) / 8.0),
+            Value::Int(n * 1_000_003),
+            Value::Boolean(i % 2 == 0),
+            Value::Timestamp(1_700_000_000_000 + n),
+            if i % 10 == 9 {
+                Value::Null
+            } else {
+                Value::Text(format!("a note of some length about row {i}"))
+            },
+        ])?;
+    }
+    Ok(page)
+}
+
+fn system_columns(address: IpAddr) -> Vec<(&'static str, ColumnType, Value)> {
+    let text = |value: &str| Value::Text(value.to_owned());
+    let tokens = Value::Set(vec![text("0")]);
+    let set = ColumnType::Set(Box::new(ColumnType::Text));
+    let mut host_id = [0x70; 16];
+    host_id[6] = 0x40;
+    host_id[8] = 0x80;
+    vec![
+        ("key", ColumnType::Text, text("local")),
+        ("bootstrapped", ColumnType::Text, text("COMPLETED")),
+        ("broadcast_address", ColumnType::Inet, Value::Inet(address)),
+        ("cluster_name", ColumnType::Text, text("testkit")),
+        ("cql_version", ColumnType::Text, text("3.4.7")),
+        ("data_center", ColumnType::Text, text("datacenter1")),
+        ("host_id", ColumnType::Uuid, Value::Uuid(host_id)),
+        ("listen_address", ColumnType::Inet, Value::Inet(address)),
+        ("native_protocol_version", ColumnType::Text, text("4")),
+        (
+            "partitioner",
+            ColumnType::Text,
+            text("org.apache.cassandra.dht.Murmur3Partitioner"),
+        ),
+        ("rack", ColumnType::Text, text("rack1")),
+        ("release_version", ColumnType::Text, text("4.1.0")),
+        ("rpc_address", ColumnType::Inet, Value::Inet(address)),
+        ("schema_version", ColumnType::Uuid, Value::Uuid([0x11; 16])),
+        ("tokens", set, tokens),
+    ]
+}
+
+/// Two FNV-1a hashes that start differently.
+fn id_of(text: &str) -> Id {
+    let hash = |start: u64| {
+        text.bytes().fold(start, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        })
+    };
+    let high = hash(0xCBF2_9CE4_8422_2325);
+    let low = hash(high.rotate_left(32) ^ text.len() as u64);
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

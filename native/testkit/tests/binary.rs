@@ -1,0 +1,131 @@
+//! The binary: lines in, lines out, an end when nobody is there any more.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+struct Testkit {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Testkit {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_palladion-testkit"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: process.stdin.take(),
+            output: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
+    }
+
+    fn send(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn receive(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.receive()
+    }
+}
+
+fn value<'a>(answer: &'a str, key: &str) -> &'a str {
+    let pair = answer.split(' ').find_map(|pair| pair.strip_prefix(key));
+    pair.unwrap().strip_prefix('=').unwrap()
+}
+
+#[test]
+fn servers_are_started_driven_and_stopped() {
+    let mut testkit = Testkit::start();
+    let started = testkit.ask("a start");
+    assert!(started.starts_with("a ok id=1 "), "{started}");
+    let port: u16 = value(&started, "port").parse().unwrap();
+    let second = testkit.ask("b start");
+    assert_ne!(value(&second, "port"), value(&started, "port"));
+
+    // An answer that has to wait does not hold up the others.
+    testkit.send("c wait id=1 connections=1 open.min=1");
+    assert_eq!(testkit.ask("d rule id=1 contains=x reaction=void"), "d ok");
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let waited = testkit.receive();
+    assert!(waited.starts_with("c ok connections=1 open=1 "), "{waited}");
+    let connections = testkit.ask("e connections id=1");
+    assert!(
+        connections.starts_with("e ok 1=peer%3D127.0.0.1:"),
+        "{connections}"
+    );
+    drop(client);
+
+    assert_eq!(testkit.ask("f stop id=1"), "f ok");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!(
+        testkit.ask("g counters id=1"),
+        "g error there%20is%20no%20server%201"
+    );
+}
+
+#[test]
+fn mistakes_are_told_and_change_nothing() {
+    let mut testkit = Testkit::start();
+    let port = value(&testkit.ask("1 start"), "port").to_owned();
+    for line in [
+        "2 refuse everything=1",
+        "2 nothing",
+        "2 start tls=1.3",
+        "2 start tls=1.1 dir=/",
+        "2 rule reaction=rows",
+        "2 rule reaction=error code=x",
+        "2 rule reaction=void opcode=result",
+        "2 wait nothing=1",
+        "2 forget_tickets",
+    ] {
+        let answer = testkit.ask(line);
+        assert!(answer.starts_with("2 error "), "{line}: {answer}");
+    }
+    assert!(TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+}
+
+#[test]
+fn files_say_what_the_server_shows() {
+    let dir = std::env::temp_dir().join(format!("palladion-testkit-{}", std::process::id()));
+    let mut testkit = Testkit::start();
+    let start = format!("1 start tls=1.2,1.3 dir={}", dir.display());
+    let started = testkit.ask(&start);
+    for file in [
+        "ca",
+        "unrelated_ca",
+        "cert",
+        "client_cert",
+        "unrelated_client_cert",
+    ] {
+        let pem = std::fs::read_to_string(value(&started, file)).unwrap();
+        assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{file}");
+    }
+    for file in ["key", "client_key", "unrelated_client_key"] {
+        let pem = std::fs::read_to_string(value(&started, file)).unwrap();
+        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"), "{file}");
+    }
+    assert_eq!(testkit.ask("2 certificate validity=expired"), "2 ok");
+    assert_eq!(testkit.ask("3 forget_tickets"), "3 ok");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn the_end_of_its_input_is_its_own_end() {
+    let mut testkit = Testkit::start();
+    testkit.ask("1 start");
+    drop(testkit.input.take());
+    assert!(testkit.process.wait().unwrap().success());
+}

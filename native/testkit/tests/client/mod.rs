@@ -1,0 +1,193 @@
+//! A bare client: one connection, frames in and out.
+#![allow(dead_code)] // each test file uses a part of it
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use palladion_cql::frame::{set_stream, FrameReader, Sender};
+use palladion_cql::request::{self, Parameters};
+use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows};
+use palladion_cql::value::{encode, Value, Values};
+use palladion_cql::{ColumnSpec, DecodeError, Frame};
+use palladion_testkit::certs::Authority;
+use palladion_testkit::Server;
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsConnector;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn tls(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+pub(crate) fn without_resumption(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
+}
+
+pub(crate) struct Client<S> {
+    stream: S,
+    input: BytesMut,
+    frames: FrameReader,
+}
+
+impl Client<TcpStream> {
+    pub(crate) async fn plain(server: &Server) -> Self {
+        Self::over(TcpStream::connect(server.address()).await.unwrap())
+    }
+}
+
+impl Client<TlsStream<TcpStream>> {
+    pub(crate) async fn tls(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<Self> {
+        let tcp = TcpStream::connect(server.address()).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(config.clone())
+            .connect(name, tcp)
+            .await?;
+        Ok(Self::over(stream))
+    }
+
+    pub(crate) fn handshake(&self) -> HandshakeKind {
+        self.stream.get_ref().1.handshake_kind().unwrap()
+    }
+
+    pub(crate) fn tickets_received(&self) -> u32 {
+        self.stream.get_ref().1.tls13_tickets_received()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    fn over(stream: S) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            frames: FrameReader::new(Sender::Server, 64 << 20),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, mut frame: Vec<u8>, stream: i16) {
+        set_stream(&mut frame, stream);
+        self.send_raw(&frame).await;
+    }
+
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// The next frame, an error for bytes that are none, nothing at the connection's end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, DecodeError> {
+        loop {
+            if let Some(frame) = self.frames.next(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            match tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await {
+                Err(_) => panic!("no answer"),
+                Ok(Ok(0) | Err(_)) => return Ok(None),
+                Ok(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Whether nothing arrives for a while.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let read = self.stream.read_buf(&mut self.input);
+        tokio::time::timeout(Duration::from_millis(100), read)
+            .await
+            .is_err()
+    }
+
+    pub(crate) async fn receive(&mut self) -> (i16, Message) {
+        let frame = self
+            .next()
+            .await
+            .unwrap()
+            .expect("the connection is closed");
+        let response = Response::parse(&frame).unwrap();
+        (frame.header.stream, response.message)
+    }
+
+    pub(crate) async fn ask(&mut self, frame: Vec<u8>) -> Message {
+        self.send(frame, 7).await;
+        let (stream, message) = self.receive().await;
+        assert_eq!(stream, 7);
+        message
+    }
+
+    pub(crate) async fn start(&mut self) -> Message {
+        let options = [("CQL_VERSION", "3.0.0"), ("DRIVER_NAME", "a bare client")];
+        self.ask(request::startup(&options).unwrap()).await
+    }
+
+    pub(crate) async fn log_in(&mut self, user: &str, password: &str) -> Message {
+        assert!(matches!(self.start().await, Message::Authenticate(_)));
+        let token = format!("\0{user}\0{password}");
+        self.ask(request::auth_response(token.as_bytes()).unwrap())
+            .await
+    }
+
+    pub(crate) async fn query(&mut self, text: &str) -> Message {
+        self.ask(request::query(text, &Parameters::default()).unwrap())
+            .await
+    }
+
+    pub(crate) async fn prepare(&mut self, text: &str) -> Prepared {
+        match self.ask(request::prepare(text).unwrap()).await {
+            Message::Result(ResultBody::Prepared(prepared)) => prepared,
+            other => panic!("not prepared: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn execute(&mut self, prepared: &Prepared, values: &[Value]) -> Message {
+        self.ask(execute(prepared, values, &Parameters::default()))
+            .await
+    }
+}
+
+pub(crate) fn execute(prepared: &Prepared, values: &[Value], parameters: &Parameters) -> Vec<u8> {
+    let count = values.len() as u16;
+    request::execute::<palladion_cql::wire::TooLong>(&prepared.id, parameters, count, |out| {
+        for (value, spec) in values.iter().zip(prepared.bind.iter()) {
+            encode(value, &spec.ty, out, usize::MAX).unwrap();
+        }
+        Ok(())
+    })
+    .unwrap()
+}
+
+pub(crate) fn rows_of(message: Message) -> Rows {
+    match message {
+        Message::Result(ResultBody::Rows(rows)) => rows,
+        other => panic!("no rows: {other:?}"),
+    }
+}
+
+pub(crate) fn cells(rows: &Rows, columns: &[ColumnSpec]) -> Vec<Vec<Value>> {
+    let mut all = Vec::new();
+    rows.decode(columns, &mut Values, |_, cells| {
+        all.push(std::mem::take(cells))
+    })
+    .unwrap();
+    all
+}
+
+pub(crate) fn own_cells(rows: &Rows) -> Vec<Vec<Value>> {
+    cells(rows, rows.columns.as_ref().unwrap())
+}
