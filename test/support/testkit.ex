@@ -14,6 +14,8 @@ defmodule Palladion.Test.Testkit do
 
   use GenServer
 
+  alias Palladion.Test.Testkit.Binary
+
   @enforce_keys [:id, :address, :port]
   defstruct [
     :id,
@@ -39,7 +41,6 @@ defmodule Palladion.Test.Testkit do
   """
   @type t :: %__MODULE__{}
 
-  @root Path.expand("../..", __DIR__)
   @line 65_536
 
   # Servers
@@ -252,8 +253,9 @@ defmodule Palladion.Test.Testkit do
   @impl GenServer
   def init([]) do
     Process.flag(:trap_exit, true)
-    binary = binary!()
-    dir = Path.join(target(), "testkit-#{System.pid()}")
+    System.at_exit(fn _status -> stop_all() end)
+    binary = Binary.path!()
+    dir = Path.join(Binary.target(), "testkit-#{System.pid()}")
 
     port = Port.open({:spawn_executable, binary}, [:binary, :exit_status, line: @line, args: []])
 
@@ -355,52 +357,6 @@ defmodule Palladion.Test.Testkit do
     for pair <- String.split(text, " ", trim: true), into: %{} do
       [key, value] = String.split(pair, "=", parts: 2)
       {URI.decode(key), URI.decode(value)}
-    end
-  end
-
-  # The binary
-
-  defp binary! do
-    binary = Path.join([target(), profile_dir(), "palladion-testkit"])
-    unless fresh?(binary), do: build!()
-    binary
-  end
-
-  defp target, do: Path.expand(System.get_env("CARGO_TARGET_DIR") || "target", @root)
-
-  defp profile, do: System.get_env("PALLADION_NIF_PROFILE") || "dev"
-
-  defp profile_dir do
-    case profile() do
-      "dev" -> "debug"
-      profile -> profile
-    end
-  end
-
-  # Whether it is there and not older than what it is made of.
-  defp fresh?(binary) do
-    sources =
-      for crate <- ["cql", "testkit"],
-          files <- ["Cargo.toml", "src/**/*.{rs,txt}"],
-          path <- Path.wildcard(Path.join([@root, "native", crate, files])),
-          do: path
-
-    case File.stat(binary, time: :posix) do
-      {:ok, %{mtime: built}} ->
-        Enum.all?(sources, &(File.stat!(&1, time: :posix).mtime <= built))
-
-      {:error, :enoent} ->
-        false
-    end
-  end
-
-  defp build! do
-    cargo = System.find_executable("cargo") || raise "cargo is needed to build palladion-testkit"
-    arguments = ~w(build -p palladion-testkit --profile) ++ [profile()]
-
-    case System.cmd(cargo, arguments, cd: @root, stderr_to_stdout: true) do
-      {_, 0} -> :ok
-      {output, _} -> raise "palladion-testkit does not build:\n#{output}"
     end
   end
 end

@@ -7,6 +7,11 @@ defmodule Palladion.Test.TestkitTest do
   @supported 0x06
   @error 0x00
 
+  setup_all do
+    {:ok, _} = Application.ensure_all_started(:ssl)
+    :ok
+  end
+
   defp connect(server, opts \\ []) do
     tls = [
       cacertfile: server.cacertfile,
@@ -45,7 +50,7 @@ defmodule Palladion.Test.TestkitTest do
     error = {:error, code: 0x1001, message: "ä = b %20"}
     assert :ok = Testkit.rule(server, opcode: :options, times: 1, reaction: error, delay: 1)
     {:ok, socket} = connect(server)
-    assert {@error, <<0x1001::32, 11::16, "ä = b %20", _::binary>>} = ask(socket, @options)
+    assert {@error, <<0x1001::32, 10::16, "ä = b %20", _::binary>>} = ask(socket, @options)
     assert {@supported, _} = ask(socket, @options)
     rows = {:rows, columns: "id int, name text", rows: "(1, 'ann')", paging_state: <<1>>}
     assert :ok = Testkit.rule(server, contains: "users", bind: "id int", reaction: rows)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch, Semaphore};
 use tokio::task::JoinSet;
 
@@ -198,20 +199,25 @@ impl Cluster {
         }
         let table = self.shared.table.load();
         let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let mut full = false;
         for connection in table.in_order(node.unwrap_or(turn), turn) {
             match connection.submit(request) {
                 Ok(()) => {
                     self.shared.stats.requests.add();
                     return Ok(());
                 }
-                Err(refused) => request = refused,
+                Err(refused) => {
+                    full |= matches!(refused, TrySendError::Full(_));
+                    request = refused.into_inner();
+                }
             }
         }
-        let error = if table.is_empty() {
-            self.shared.no_connection()
-        } else {
+        // A connection that has just ended is in the table for a moment yet: that is none.
+        let error = if full {
             self.shared.stats.overloaded.add();
             RequestError::Overloaded
+        } else {
+            self.shared.no_connection()
         };
         Err(Refused::boxed(error, request))
     }
@@ -245,7 +251,7 @@ impl Cluster {
         for pool in &self.pools {
             // A full channel holds reconnections that have not begun: one more would add nothing.
             let command = Command::Reconnect(Arc::clone(&countdown));
-            if let Err(mpsc::error::TrySendError::Closed(_)) = pool.try_send(command) {
+            if let Err(TrySendError::Closed(_)) = pool.try_send(command) {
                 countdown.fail(RequestError::Closed);
             }
         }

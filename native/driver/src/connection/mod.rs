@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use open::{open, Opened};
@@ -84,15 +85,13 @@ pub(crate) struct Load {
 
 impl Connection {
     /// Puts a request onto the queue, or hands it back.
-    pub(crate) fn submit(&self, request: Request) -> Result<(), Request> {
+    pub(crate) fn submit(&self, request: Request) -> Result<(), TrySendError<Request>> {
         self.load.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.queue.try_send(request).map_err(|refused| {
+        let sent = self.queue.try_send(request);
+        if sent.is_err() {
             self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
-            match refused {
-                mpsc::error::TrySendError::Full(request)
-                | mpsc::error::TrySendError::Closed(request) => request,
-            }
-        })
+        }
+        sent
     }
 
     /// Requests queued or not answered yet.

@@ -106,6 +106,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Waits for at least one frame; counts those that are there.
+    pub(crate) async fn receive_some(&mut self) -> usize {
+        self.next()
+            .await
+            .unwrap()
+            .expect("the connection is closed");
+        let mut frames = 1;
+        while self.frames.next(&mut self.input).unwrap().is_some() {
+            frames += 1;
+        }
+        frames
+    }
+
     /// Whether nothing arrives for a while.
     pub(crate) async fn is_silent(&mut self) -> bool {
         let read = self.stream.read_buf(&mut self.input);

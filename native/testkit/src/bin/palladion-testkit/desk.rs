@@ -142,8 +142,9 @@ impl Desk {
         }
         let mut answer = Pairs::default().with("id", id);
         let versions = command.take("tls");
+        let dir = command.take("dir");
         if let Some(versions) = versions.filter(|versions| versions != "off") {
-            let dir = command.need("dir")?;
+            let dir = dir.ok_or("dir= is missing")?;
             let tls = self.tls(&versions, command)?;
             let papers = write_papers(&dir, id, &tls.identity, &self.authority, &self.unrelated);
             answer = told(papers)?

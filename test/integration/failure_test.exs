@@ -1,0 +1,279 @@
+defmodule Palladion.Integration.FailureTest do
+  @moduledoc """
+  Servers that go away, and callers who don't wait: everyone has an answer, in time, once.
+  """
+
+  use ExUnit.Case, async: false
+
+  import ExUnit.CaptureLog
+  import Palladion.Test.Clusters
+
+  alias Palladion.{ConnectionError, Error}
+  alias Palladion.Test.{Cassandra, Testkit}
+
+  @moduletag :capture_log
+
+  @callers 64
+
+  describe "a real server killed in the middle of traffic" do
+    @describetag :cassandra
+    @describetag :managed_server
+    @describetag timeout: 180_000
+
+    test "costs each caller an error within its timeout, and comes back" do
+      server = Cassandra.server(:tls, name: :failure)
+      name = ready_cluster!(server, pool: [size: 4], reconnect: [min: 100, max: 1_000])
+      select = Palladion.prepare!(name, "SELECT cluster_name FROM system.local WHERE key = ?")
+      timeout = 2_000
+      until = System.monotonic_time(:millisecond) + 12_000
+
+      callers =
+        for _ <- 1..@callers do
+          Task.async(fn -> call_until(name, select, timeout, until, %{ok: 0, errors: []}) end)
+        end
+
+      Process.sleep(1_500)
+      Cassandra.kill(server)
+      Process.sleep(1_500)
+      Cassandra.restart(server)
+
+      for caller <- callers do
+        %{ok: ok, errors: errors, longest: longest} = Task.await(caller, 60_000)
+        assert ok > 0
+        # None hung: each call ended within its own timeout, give or take the scheduler.
+        assert longest < timeout + 2_000
+
+        for error <- errors do
+          assert %ConnectionError{reason: reason} = error
+          assert reason in [:connection_lost, :connection_closed, :timeout, :no_connection]
+        end
+      end
+
+      eventually("the pool is whole again", fn ->
+        {:ok, %{endpoints: [%{connections: connections}]}} = Palladion.status(name)
+        length(connections) == 4
+      end)
+
+      assert {:ok, %{num_rows: 1}} = Palladion.execute(name, select, ["local"])
+      assert mailbox() == []
+    end
+  end
+
+  defp call_until(name, select, timeout, until, seen) do
+    before = System.monotonic_time(:millisecond)
+
+    if before >= until do
+      assert mailbox() == []
+      Map.put_new(seen, :longest, 0)
+    else
+      seen =
+        case Palladion.execute(name, select, ["local"], timeout: timeout) do
+          {:ok, %{rows: [%{"cluster_name" => _}]}} -> %{seen | ok: seen.ok + 1}
+          {:error, error} -> %{seen | errors: [error | seen.errors]}
+        end
+
+      took = System.monotonic_time(:millisecond) - before
+      seen = Map.update(seen, :longest, took, &max(&1, took))
+      call_until(name, select, timeout, until, seen)
+    end
+  end
+
+  test "after a timeout no message follows, and nobody gets another's answer" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "echo(int)", delay: 30, probability: 0.5, reaction: :builtin)
+    name = ready_cluster!(server, [])
+    echo = Palladion.prepare!(name, "SELECT echo(int)")
+
+    results =
+      1..@callers
+      |> Task.async_stream(
+        fn caller ->
+          outcomes =
+            for n <- 1..40 do
+              question = caller * 1_000 + n
+
+              case Palladion.execute(name, echo, [question], timeout: Enum.random([5, 20, 1_000])) do
+                {:ok, %{rows: [%{"c0" => answer}]}} ->
+                  assert answer == question
+                  :answered
+
+                {:error, %ConnectionError{reason: :timeout}} ->
+                  :timeout
+              end
+            end
+
+          Process.sleep(100)
+          assert mailbox() == []
+          outcomes
+        end,
+        max_concurrency: @callers,
+        timeout: 60_000
+      )
+      |> Enum.flat_map(fn {:ok, outcomes} -> outcomes end)
+
+    assert :timeout in results and :answered in results
+
+    eventually("all late answers have come", fn ->
+      {:ok, status} = Palladion.status(name)
+      {status.in_flight, status.orphans} == {0, 0}
+    end)
+  end
+
+  test "a caller that dies in between troubles nobody" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "late", delay: 50, reaction: :builtin)
+    name = ready_cluster!(server, [])
+
+    for _ <- 1..50 do
+      {pid, monitor} = spawn_monitor(fn -> Palladion.query(name, "SELECT numbers(3) -- late") end)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, _}
+    end
+
+    assert {:ok, %{num_rows: 3}} = Palladion.query(name, "SELECT numbers(3)")
+  end
+
+  test "queries before the first connection wait for it" do
+    server = Testkit.start_server(tls: false)
+    Testkit.refuse(server)
+    name = start_cluster!(server, reconnect: [min: 50, max: 100])
+    waiting = for _ <- 1..20, do: Task.async(fn -> Palladion.query(name, "SELECT numbers(2)") end)
+    eventually("an attempt failed", fn -> stat(name, :connect_failures) > 0 end)
+    Testkit.listen(server)
+    for task <- waiting, do: assert({:ok, %{num_rows: 2}} = Task.await(task))
+  end
+
+  test "more than may wait are refused at once" do
+    server = Testkit.start_server(tls: false)
+    Testkit.refuse(server)
+    name = start_cluster!(server, pool: [max_waiters: 2])
+
+    waiting =
+      for _ <- 1..5 do
+        Task.async(fn -> Palladion.query(name, "SELECT 1", [], timeout: 1_000) end)
+      end
+
+    reasons = for task <- waiting, do: elem(Task.await(task), 1).reason
+    assert Enum.count(reasons, &(&1 == :no_connection)) == 2
+    assert Enum.count(reasons, &(&1 == :overloaded)) == 3
+  end
+
+  test "what was not sent when a connection ended is sent on another" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "never", reaction: :never)
+
+    name =
+      ready_cluster!(server, pool: [size: 1, max_in_flight: 1], reconnect: [min: 20, max: 50])
+
+    stuck = Task.async(fn -> Palladion.query(name, "SELECT never") end)
+    eventually("it was sent", fn -> Testkit.counters(server)[:query] == 1 end)
+    queued = Task.async(fn -> Palladion.query(name, "SELECT numbers(2)") end)
+    eventually("it is queued", fn -> status(name).in_flight == 2 end)
+    Testkit.close_connections(server)
+    assert {:error, %ConnectionError{details: %{sent: true}}} = Task.await(stuck)
+    assert {:ok, %{num_rows: 2}} = Task.await(queued)
+  end
+
+  test "a statement prepared on a node that forgot it, without an end" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+    echo = Palladion.prepare!(name, "SELECT echo(int)")
+    Testkit.forget_prepared(server)
+    assert {:ok, %{rows: [%{"c0" => 7}]}} = Palladion.execute(name, echo, [7])
+  end
+
+  test "a crashed server process is replaced, and queries go on" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+    [{_, first, _, _}] = Supervisor.which_children(name)
+
+    asking =
+      Task.async(fn ->
+        for _ <- 1..200, do: assert({:ok, _} = Palladion.query(name, "SELECT numbers(1)"))
+      end)
+
+    Process.exit(first, :kill)
+    Task.await(asking)
+
+    eventually("another has its place", fn ->
+      match?([{_, pid, _, _}] when is_pid(pid) and pid != first, Supervisor.which_children(name))
+    end)
+
+    # It takes the events up again.
+    assert capture_log(fn ->
+             Testkit.close_connections(server)
+             eventually("reconnected", fn -> stat(name, :connections_opened) >= 3 end)
+             Process.sleep(50)
+           end) =~ "localhost:#{server.port}"
+  end
+
+  test "a supervisor killed without a word closes its connections" do
+    server = Testkit.start_server(tls: false)
+    Process.flag(:trap_exit, true)
+    {:ok, pid} = Palladion.start_link(options(server, name: :killed_without_a_word))
+    :ok = Palladion.await_ready(:killed_without_a_word)
+    Process.exit(pid, :kill)
+    assert_receive {:EXIT, ^pid, :killed}
+    eventually("the server sees them gone", fn -> Testkit.counters(server)[:open] == 0 end)
+
+    assert {:error, %ConnectionError{reason: :closed}} =
+             Palladion.query(:killed_without_a_word, "SELECT 1")
+  end
+
+  test "stopping waits for what is under way, and then everything is closed" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "late", delay: 300, reaction: :builtin)
+    name = ready_cluster!(server, [])
+    late = Task.async(fn -> Palladion.query(name, "SELECT numbers(2) -- late") end)
+    eventually("it was sent", fn -> Testkit.counters(server)[:query] == 1 end)
+    :ok = stop_supervised(name)
+    assert {:ok, %{num_rows: 2}} = Task.await(late)
+    assert {:error, %ConnectionError{reason: :closed}} = Palladion.query(name, "SELECT 1")
+    assert {:error, %ConnectionError{reason: :closed}} = Palladion.status(name)
+    assert Testkit.counters(server)[:open] == 0
+  end
+
+  test "a name that nobody started" do
+    assert {:error, %ConnectionError{reason: :unknown_cluster}} =
+             Palladion.query(:nobody_started_this, "SELECT 1")
+  end
+
+  test "sync_connect waits, and says why it was in vain" do
+    server = Testkit.start_server(tls: false)
+
+    assert {:ok, pid} =
+             Palladion.start_link(options(server, name: :sync_one, sync_connect: 5_000))
+
+    assert {:ok, %{num_rows: 1}} = Palladion.query(:sync_one, "SELECT numbers(1)")
+    Supervisor.stop(pid)
+    Testkit.refuse(server)
+
+    assert {:error, %ConnectionError{reason: :no_connection, details: details}} =
+             Palladion.start_link(options(server, name: :sync_two, sync_connect: 300))
+
+    assert {:connection_refused, _} = details.last_error
+    assert Process.whereis(:sync_two) == nil
+  end
+
+  test "a row that can't be decoded is an error, not a crash" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+    # A whole frame for stream 0, the first one's: RESULT, kind Rows, and then nothing.
+    frame = "84 00 0000 08 00000004 00000002"
+    bytes = String.replace(frame, " ", "")
+    Testkit.rule(server, contains: "broken", reaction: :garbage, bytes: bytes)
+
+    assert {:error, %Error{reason: :decode_failed}} = Palladion.query(name, "SELECT broken")
+    assert {:ok, %{num_rows: 1}} = Palladion.query(name, "SELECT numbers(1)")
+  end
+
+  defp stat(name, counter) do
+    {:ok, stats} = Palladion.stats(name)
+    Map.fetch!(stats, counter)
+  end
+
+  defp status(name) do
+    {:ok, status} = Palladion.status(name)
+    status
+  end
+end
