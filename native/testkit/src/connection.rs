@@ -31,8 +31,9 @@ const WRITE_AT: usize = 1 << 20;
 /// Buffers are not kept larger than this.
 const KEEP: usize = 4 << 20;
 pub(crate) const READ: usize = 64 << 10;
-/// Answers of one connection that wait for their time, at most.
+/// Answers of one connection that wait for their time, at most, and their bytes.
 const MAX_LATER: usize = 100_000;
+const MAX_LATER_LEN: usize = 256 << 20;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What frames are read from and written to.
@@ -71,6 +72,7 @@ pub(crate) struct Connection<S> {
     input: BytesMut,
     output: Vec<u8>,
     later: BinaryHeap<Reverse<Later>>,
+    later_len: usize,
     arrivals: u64,
 }
 
@@ -86,6 +88,7 @@ impl<S: Transport> Connection<S> {
             input: BytesMut::with_capacity(READ),
             output: Vec::with_capacity(READ),
             later: BinaryHeap::new(),
+            later_len: 0,
             arrivals: 0,
             shared,
         }
@@ -177,7 +180,7 @@ impl<S: Transport> Connection<S> {
                 if outcome.then != Then::GoOn {
                     return outcome.then;
                 }
-            } else if self.later.len() < MAX_LATER {
+            } else if self.later.len() < MAX_LATER && self.later_len < MAX_LATER_LEN {
                 let bytes = self.output.split_off(start);
                 self.postpone(outcome.delay, bytes, outcome.then);
             } else {
@@ -192,6 +195,7 @@ impl<S: Transport> Connection<S> {
     fn postpone(&mut self, delay: Duration, bytes: Vec<u8>, then: Then) {
         add(&self.shared.observed.cells.delayed, 1);
         self.arrivals += 1;
+        self.later_len += bytes.len();
         self.later.push(Reverse(Later {
             due: Instant::now() + delay,
             arrival: self.arrivals,
@@ -211,6 +215,7 @@ impl<S: Transport> Connection<S> {
             }
             let then = later.then;
             self.output.extend_from_slice(&later.bytes);
+            self.later_len -= later.bytes.len();
             self.later.pop();
             subtract(&self.shared.observed.cells.delayed, 1);
             if then != Then::GoOn {

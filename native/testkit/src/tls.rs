@@ -7,7 +7,7 @@ use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
     WebPkiClientVerifier,
 };
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
 use crate::certs::Identity;
@@ -40,6 +40,9 @@ pub struct TlsOptions {
     pub tls12_tickets: bool,
     /// Whether it gives TLS 1.2 sessions an id and remembers them.
     pub tls12_session_ids: bool,
+    /// The key exchange groups it accepts, if not all that it knows. A client that guesses another
+    /// one first is sent a HelloRetryRequest (TLS 1.3).
+    pub groups: Option<Vec<NamedGroup>>,
     /// If given, clients must show a certificate issued by one of these.
     pub client_authorities: Option<Vec<CertificateDer<'static>>>,
 }
@@ -53,6 +56,7 @@ impl TlsOptions {
             tls13_tickets: 2,
             tls12_tickets: true,
             tls12_session_ids: true,
+            groups: None,
             client_authorities: None,
         }
     }
@@ -156,7 +160,14 @@ fn config(options: &TlsOptions, sessions: &Sessions) -> Result<Arc<ServerConfig>
         Versions::Tls12 => TLS12,
         Versions::Tls13 => TLS13,
     };
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut provider = aws_lc_rs::default_provider();
+    if let Some(groups) = &options.groups {
+        provider.kx_groups = aws_lc_rs::ALL_KX_GROUPS.to_vec();
+        provider
+            .kx_groups
+            .retain(|group| groups.contains(&group.name()));
+    }
+    let provider = Arc::new(provider);
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
     let builder = match &options.client_authorities {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{own_cells, rows_of, Client, PATIENCE};
+use palladion_cql::frame::set_stream;
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{code, ErrorDetail, Message, ResultBody, ServerError};
 use palladion_cql::value::Value;
@@ -174,27 +175,52 @@ async fn an_error_carries_its_fields() {
     assert_eq!(client.query("x").await, Message::Error(error));
 }
 
+/// A query on a stream.
+fn on(stream: i16, text: &str) -> Vec<u8> {
+    let mut frame = query(text);
+    set_stream(&mut frame, stream);
+    frame
+}
+
+fn later(delay: Duration, then: Reaction) -> Reaction {
+    Reaction::Delay(delay, Box::new(then))
+}
+
 #[tokio::test]
 async fn late_answers_let_others_pass() {
     let (server, mut client) = house().await;
-    let late = Duration::from_millis(80);
-    let delay = |then| Reaction::Delay(late, Box::new(then));
-    server
-        .rule(Rule::contains("late", delay(Reaction::Builtin)))
-        .unwrap();
-    server
-        .rule(Rule::contains("end", delay(Reaction::Close)))
-        .unwrap();
+    let delay = Duration::from_millis(80);
+    for (text, then) in [("late", Reaction::Builtin), ("end", Reaction::Close)] {
+        server
+            .rule(Rule::contains(text, later(delay, then)))
+            .unwrap();
+    }
     let start = Instant::now();
-    client.send(query("SELECT numbers(3) late"), 1).await;
-    client.send(query("soon"), 2).await;
+    let both = [on(1, "SELECT numbers(3) late"), on(2, "soon")];
+    client.send_raw(&both.concat()).await;
     assert_eq!(client.receive().await, (2, VOID));
-    assert_eq!(server.counters().delayed, 1);
     let (stream, message) = client.receive().await;
     assert_eq!((stream, rows_of(message).count), (1, 3));
-    assert!(start.elapsed() >= late);
+    assert!(start.elapsed() >= delay);
     client.send(query("end"), 3).await;
     assert_eq!(client.next().await, Ok(None));
+}
+
+#[tokio::test]
+async fn what_is_still_delayed_at_the_end_is_never_answered() {
+    let (server, mut client) = house().await;
+    let day = Duration::from_secs(86_400);
+    server
+        .rule(Rule::contains("late", later(day, Reaction::Void)))
+        .unwrap();
+    client
+        .send_raw(&[on(1, "late"), on(2, "soon")].concat())
+        .await;
+    assert_eq!(client.receive().await, (2, VOID));
+    assert_eq!(server.counters().delayed, 1);
+    drop(client);
+    let counters = server.until(PATIENCE, |c| c.open == 0).await.unwrap();
+    assert_eq!((counters.delayed, counters.unanswered), (0, 1));
 }
 
 #[tokio::test]

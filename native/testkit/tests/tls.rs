@@ -92,6 +92,16 @@ async fn the_server_resumes_only_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_client_that_guesses_the_wrong_group_is_told_once() {
+    let house = house(|tls| tls.groups = Some(vec![rustls::NamedGroup::secp384r1]));
+    let config = tls(&house.authority, &[&TLS13]);
+    let kinds = connect(&house.server, config, 1).await;
+    assert_eq!(kinds, [HandshakeKind::FullWithHelloRetryRequest]);
+    let counters = house.server.counters();
+    assert_eq!((counters.full, counters.hello_retry), (1, 1));
+}
+
+#[tokio::test]
 async fn each_connection_gets_the_tickets_asked_for() {
     for n in [1, 4] {
         let house = house(|tls| tls.tls13_tickets = n);

@@ -11,6 +11,8 @@ use palladion_testkit::{
     ConnectionInfo, Counters, Error, Event, Handshake, Login, Options, Server, TlsOptions, Versions,
 };
 
+use rustls::NamedGroup;
+
 use crate::line::{Command, Pairs};
 use crate::paper::{cert_options, identity, write_identity, write_papers, Issuer};
 use crate::rule::{list, rule};
@@ -181,6 +183,10 @@ impl Desk {
             tls.tls12_tickets = ways.iter().any(|way| way == "tickets");
             tls.tls12_session_ids = ways.iter().any(|way| way == "ids");
         }
+        if let Some(groups) = command.take("groups") {
+            let groups = list(Some(groups)).into_iter().map(|name| group(&name));
+            tls.groups = Some(groups.collect::<Result<_, _>>()?);
+        }
         tls.client_authorities = match command.take("client_auth").as_deref() {
             None | Some("none") => None,
             Some("required") => Some(vec![self.authority.der().clone()]),
@@ -198,6 +204,19 @@ impl Desk {
         let (cert, key) = told(write_identity(dir.as_ref(), &name, &identity))?;
         Ok(Pairs::default().with("cert", cert).with("key", key))
     }
+}
+
+fn group(name: &str) -> Result<NamedGroup, String> {
+    Ok(match name {
+        "x25519" => NamedGroup::X25519,
+        "secp256r1" => NamedGroup::secp256r1,
+        "secp384r1" => NamedGroup::secp384r1,
+        other => {
+            return Err(format!(
+                "groups={other} is none of x25519, secp256r1, secp384r1"
+            ))
+        }
+    })
 }
 
 fn to_text(error: Error) -> String {
