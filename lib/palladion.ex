@@ -53,7 +53,11 @@ defmodule Palladion do
     * `:page_size` – rows a page, or `:infinity` (default 5,000)
     * `:paging_state` – of the result before, for the page after it
     * `:timestamp` – the write's time in µs since 1970 (default: the server's)
-    * `:rows` – `:maps` with string keys (default) or `:lists`
+    * `:rows` – `:maps` with string keys (default), `:atom_maps` (atoms as keys where there is such
+      an atom already, strings elsewhere), `:lists`, `:tuples`, or `:columns`: one map of names to
+      lists, as data frames want it
+    * `:uuids` – `:text` (default) or `:binary`
+    * `:timestamps` – `:datetime` (default) or `:integer`, milliseconds since 1970
   """
   @type option ::
           {:timeout, timeout()}
@@ -62,7 +66,9 @@ defmodule Palladion do
           | {:page_size, pos_integer() | :infinity}
           | {:paging_state, binary() | nil}
           | {:timestamp, integer()}
-          | {:rows, :maps | :lists}
+          | {:rows, :maps | :atom_maps | :lists | :tuples | :columns}
+          | {:uuids, :text | :binary}
+          | {:timestamps, :datetime | :integer}
 
   @typedoc "What a call returns instead of a value"
   @type error :: {:error, Error.t() | ConnectionError.t()}

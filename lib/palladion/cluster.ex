@@ -7,7 +7,7 @@ defmodule Palladion.Cluster do
 
   require Logger
 
-  alias Palladion.{Application, Config, ConfigError, Native}
+  alias Palladion.{Application, Config, ConfigError, Native, RequestOptions}
 
   @doc false
   @spec start_link(Config.t()) :: Supervisor.on_start()
@@ -34,7 +34,8 @@ defmodule Palladion.Cluster do
       name: config.name,
       handle: handle,
       timeout: config.timeouts.request,
-      consistency: Palladion.RequestOptions.level(config.consistency)
+      consistency: RequestOptions.level(config.consistency),
+      forms: RequestOptions.fixed_forms()
     })
 
     # Here, so that a protection that was turned off is told once a start.

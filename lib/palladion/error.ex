@@ -127,7 +127,8 @@ defmodule Palladion.Error do
 
   defp explain("wrong_type", type), do: "not a term that can be encoded as #{type}"
   defp explain("out_of_range", type), do: "out of the range of #{type}"
-  defp explain("wrong_size", type), do: "too many elements for #{type}"
+  defp explain("wrong_size", type), do: "too many or too few elements for #{type}"
+  defp explain("unknown_field", type), do: "has a field that #{type} does not have"
   defp explain("null_in_collection", _type), do: "collections can't hold null"
   defp explain("too_long", type), do: "too long for #{type}"
 end

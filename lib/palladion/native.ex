@@ -7,7 +7,8 @@ defmodule Palladion.Native do
 
   def load do
     path = Path.join([:code.priv_dir(:palladion), "native", "libpalladion"])
-    :erlang.load_nif(String.to_charlist(path), 0)
+    # The set's fields differ between versions of Elixir.
+    :erlang.load_nif(String.to_charlist(path), MapSet.new())
   end
 
   def secret_new(_value), do: not_loaded()

@@ -9,6 +9,7 @@ defmodule Palladion.Request do
   import Palladion.Error, only: [is_ours: 1]
 
   alias Palladion.{Cluster, ConnectionError, Error, Native, Pending, Prepared, RequestOptions}
+  alias Palladion.Encoder.Values
   alias Palladion.Result
 
   # Rounds of preparing, and of connections lost before anything was sent, for one request.
@@ -66,8 +67,14 @@ defmodule Palladion.Request do
 
       {:error, error} ->
         case remedy(entry, operation, error, deadline, round) do
-          :retry -> submit_until_sent(entry, operation, deadline, timeout, round + 1)
-          {:error, error} -> {:error, exception(error, entry, timeout)}
+          :retry ->
+            submit_until_sent(entry, operation, deadline, timeout, round + 1)
+
+          {:retry, operation} ->
+            submit_until_sent(entry, operation, deadline, timeout, round + 1)
+
+          {:error, error} ->
+            {:error, exception(error, entry, timeout)}
         end
     end
   end
@@ -157,6 +164,7 @@ defmodule Palladion.Request do
       {:error, error} ->
         case remedy(entry, operation, error, deadline, round) do
           :retry -> run(entry, operation, deadline, round + 1)
+          {:retry, operation} -> run(entry, operation, deadline, round + 1)
           {:error, _error} = final -> final
         end
     end
@@ -226,6 +234,9 @@ defmodule Palladion.Request do
       {_error, {:ok, node}} when elem(operation, 0) == :execute ->
         with {:ok, _prepared} <- prepare_again(entry, operation, node, deadline), do: :retry
 
+      {{:bad_value, %{problem: "wrong_type"}}, _} when elem(operation, 0) == :execute ->
+        encode_structs(operation, error)
+
       {{:no_connection, _fields}, _} ->
         wait_for_connection(entry, error, deadline)
 
@@ -234,6 +245,14 @@ defmodule Palladion.Request do
 
       _ ->
         {:error, error}
+    end
+  end
+
+  # A value that the native library does not know may be a struct that encodes itself.
+  defp encode_structs(operation, error) do
+    case Values.expand(elem(operation, 2)) do
+      {:ok, values} -> {:retry, put_elem(operation, 2, values)}
+      :unchanged -> {:error, error}
     end
   end
 

@@ -24,16 +24,30 @@ defmodule Palladion.RequestOptions do
     :page_size,
     :paging_state,
     :timestamp,
-    :rows
+    :rows,
+    :uuids,
+    :timestamps
   ]
+
+  # Bits of the number that says how rows and their values are wanted.
+  @shapes %{maps: 0, atom_maps: 1, lists: 2, tuples: 3, columns: 4}
+  @uuids %{text: 0, binary: 8}
+  @timestamps %{datetime: 0, integer: 16}
+  @decimal_package 32
 
   @doc false
   def level(name), do: Map.fetch!(@levels, name)
 
   @doc false
+  # The forms of values that are not a request's to choose.
+  def fixed_forms do
+    if Code.ensure_loaded?(Decimal), do: @decimal_package, else: 0
+  end
+
+  @doc false
   # `{timeout, native options}`, with the cluster's defaults.
   def build(entry, []) do
-    {entry.timeout, {entry.consistency, nil, @page_size, nil, nil, :maps}}
+    {entry.timeout, {entry.consistency, nil, @page_size, nil, nil, entry.forms}}
   end
 
   def build(entry, options) do
@@ -45,10 +59,15 @@ defmodule Palladion.RequestOptions do
       Map.get(values, :page_size, @page_size),
       Map.get(values, :paging_state),
       Map.get(values, :timestamp),
-      Map.get(values, :rows, :maps)
+      forms(values, entry.forms)
     }
 
     {Map.get(values, :timeout, entry.timeout), native}
+  end
+
+  defp forms(values, fixed) do
+    fixed + Map.get(values, :rows, 0) + Map.get(values, :uuids, 0) +
+      Map.get(values, :timestamps, 0)
   end
 
   defp put({:timeout, :infinity}, values), do: Map.put(values, :timeout, :infinity)
@@ -73,8 +92,14 @@ defmodule Palladion.RequestOptions do
   defp put({:timestamp, micros}, values) when is_integer(micros),
     do: Map.put(values, :timestamp, micros)
 
-  defp put({:rows, format}, values) when format in [:maps, :lists],
-    do: Map.put(values, :rows, format)
+  defp put({:rows, shape}, values) when is_map_key(@shapes, shape),
+    do: Map.put(values, :rows, Map.fetch!(@shapes, shape))
+
+  defp put({:uuids, form}, values) when is_map_key(@uuids, form),
+    do: Map.put(values, :uuids, Map.fetch!(@uuids, form))
+
+  defp put({:timestamps, form}, values) when is_map_key(@timestamps, form),
+    do: Map.put(values, :timestamps, Map.fetch!(@timestamps, form))
 
   defp put({key, _value}, _values) when key in @keys do
     raise ArgumentError, "invalid value of the option #{inspect(key)}; see Palladion.query/4"

@@ -6,7 +6,8 @@ defmodule Palladion.Result do
       iex> Enum.map(result, & &1["a"])
       [1]
 
-  A result can be enumerated: its rows, or nothing if the statement returns none.
+  A result can be enumerated: its rows, or nothing if the statement returns none. With
+  `rows: :columns` that are pairs of a name and a list.
   """
 
   defstruct kind: :void,
@@ -22,7 +23,8 @@ defmodule Palladion.Result do
   @typedoc """
     * `kind`: `:rows`, `:void`, `:set_keyspace` or `:schema_change`
     * `columns`: the names of the columns
-    * `rows`: maps with the names as keys, or lists in the order of `columns`, as asked for
+    * `rows`: maps with the names as keys, or whatever was asked for; with `rows: :columns` one
+      map of names to lists
     * `num_rows`: how many rows this page has
     * `paging_state`: where the next page starts; `nil` on the last
     * `keyspace`: the keyspace now in use, after `USE`
@@ -33,7 +35,7 @@ defmodule Palladion.Result do
   @type t :: %__MODULE__{
           kind: :rows | :void | :set_keyspace | :schema_change,
           columns: [String.t()],
-          rows: [map() | list()],
+          rows: [map() | list() | tuple()] | %{String.t() => list()},
           num_rows: non_neg_integer(),
           paging_state: binary() | nil,
           keyspace: String.t() | nil,
@@ -79,9 +81,9 @@ defmodule Palladion.Result do
   end
 
   defimpl Enumerable do
-    def count(result), do: {:ok, result.num_rows}
+    def count(result), do: Enumerable.count(result.rows)
     def member?(_result, _row), do: {:error, __MODULE__}
     def slice(_result), do: {:error, __MODULE__}
-    def reduce(result, acc, fun), do: Enumerable.List.reduce(result.rows, acc, fun)
+    def reduce(result, acc, fun), do: Enumerable.reduce(result.rows, acc, fun)
   end
 end

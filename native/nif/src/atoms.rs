@@ -4,14 +4,14 @@ rustler::atoms! {
     nil, ok, error, dirty, closed, ready, none,
 
     // Results
-    void, rows, set_keyspace, prepared, schema_change, maps, lists,
+    void, rows, set_keyspace, prepared, schema_change,
 
     // Error kinds beside those of `errors`
     bad_argument, bad_config, bad_value, bad_statement, not_prepared, server, decode_failed,
     internal, too_many_waiters, unsent, sent, too_late,
 
     // Values
-    nan, infinity, neg_infinity, unset,
+    nan, infinity, neg_infinity, unset, empty,
     __struct__, calendar, day, hour, microsecond, minute, month, second, std_offset, time_zone,
     utc_offset, year, zone_abbr,
     elixir_date_time = "Elixir.DateTime",
@@ -22,7 +22,8 @@ rustler::atoms! {
     elixir_decimal = "Elixir.Decimal",
     id,
     elixir_map_set = "Elixir.MapSet",
-    map,
+    palladion_decimal = "Elixir.Palladion.Decimal",
+    map, version,
     months, days, nanoseconds, sign, coef, exp,
 
     // Events

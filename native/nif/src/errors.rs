@@ -322,6 +322,7 @@ pub(crate) fn value_error(index: usize, column: &str, error: &EncodeError) -> Na
         Problem::WrongType => "wrong_type",
         Problem::OutOfRange => "out_of_range",
         Problem::WrongSize => "wrong_size",
+        Problem::UnknownField => "unknown_field",
         Problem::NullInCollection => "null_in_collection",
         Problem::TooLong | Problem::Budget => "too_long",
     };

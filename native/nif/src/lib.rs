@@ -17,4 +17,10 @@ mod secret;
 mod status;
 mod terms;
 
-rustler::init!("Elixir.Palladion.Native");
+rustler::init!("Elixir.Palladion.Native", load = load);
+
+/// Called with an empty `MapSet`, whose fields differ between Elixir's versions.
+fn load(_env: rustler::Env<'_>, empty_map_set: rustler::Term<'_>) -> bool {
+    terms::remember_map_set(empty_map_set);
+    true
+}

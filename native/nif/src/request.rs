@@ -211,7 +211,7 @@ type OptionsTuple<'a> = (
     Option<i32>,
     Option<Binary<'a>>,
     Option<i64>,
-    Atom,
+    u32,
 );
 
 fn request_options(options: Term<'_>) -> Result<(Parameters, RowFormat), NativeError> {
@@ -226,11 +226,8 @@ fn request_options(options: Term<'_>) -> Result<(Parameters, RowFormat), NativeE
         paging_state: paging_state.map(|state| state.to_vec()),
         timestamp,
     };
-    let format = if format == atoms::lists() {
-        RowFormat::Lists
-    } else {
-        RowFormat::Maps
-    };
+    let format = RowFormat::from_bits(format);
+    let format = format.ok_or_else(|| NativeError::bad_argument("rows"))?;
     Ok((parameters, format))
 }
 

@@ -2,20 +2,53 @@
 
 use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, SchemaChange};
 use palladion_cql::types::ColumnSpec;
+use palladion_cql::DecodeError;
 use palladion_driver::{Answer, Cluster};
 use rustler::types::map::map_new;
 use rustler::types::tuple::make_tuple;
-use rustler::{Encoder, Env, NewBinary, Term};
+use rustler::{Atom, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
 use crate::errors::{put, server_error, NativeError};
-use crate::terms::{distinct_or_last, text, TermBuilder};
+use crate::terms::{distinct_or_last, text, Forms, TermBuilder};
 
-/// How rows are wanted.
+/// How rows and their values are wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct RowFormat {
+    pub(crate) shape: Shape,
+    pub(crate) forms: Forms,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowFormat {
+pub(crate) enum Shape {
+    /// With names as keys.
     Maps,
+    /// With names as keys, as atoms where there is such an atom.
+    AtomMaps,
     Lists,
+    Tuples,
+    /// One map of names to lists, for all rows.
+    Columns,
+}
+
+impl RowFormat {
+    /// Of the number that `Palladion.RequestOptions` makes: three bits of shape, then the forms.
+    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+        let shape = match bits & 7 {
+            0 => Shape::Maps,
+            1 => Shape::AtomMaps,
+            2 => Shape::Lists,
+            3 => Shape::Tuples,
+            4 => Shape::Columns,
+            _ => return None,
+        };
+        let forms = Forms {
+            binary_uuids: bits & 8 != 0,
+            integer_timestamps: bits & 16 != 0,
+            decimal_package: bits & 32 != 0,
+        };
+        Some(Self { shape, forms })
+    }
 }
 
 /// What was asked.
@@ -65,11 +98,11 @@ pub(crate) fn answer<'a>(
             term
         }
         (ResultBody::Rows(rows), asked) => {
-            let format = match asked {
-                Asked::Rows(format) => *format,
-                Asked::Prepare(_) => RowFormat::Maps,
+            let Asked::Rows(format) = asked else {
+                let error = NativeError::new(atoms::decode_failed());
+                return failed(error.with("detail", "ROWS for a statement to be prepared"));
             };
-            match rows_parts(env, &rows, format) {
+            match rows_parts(env, &rows, *format) {
                 Ok(parts) => parts,
                 Err(error) => return failed(error),
             }
@@ -88,7 +121,7 @@ pub(crate) fn answer<'a>(
     (atoms::ok(), make_tuple(env, &parts)).encode(env)
 }
 
-fn undecodable(error: &palladion_cql::DecodeError) -> NativeError {
+fn undecodable(error: &DecodeError) -> NativeError {
     NativeError::new(atoms::decode_failed()).with("detail", error.to_string())
 }
 
@@ -100,24 +133,72 @@ fn rows_parts<'a>(
 ) -> Result<Vec<Term<'a>>, NativeError> {
     let columns = rows.columns.as_deref().unwrap_or_default();
     let names: Vec<_> = columns.iter().map(|c| text(env, &c.name)).collect();
-    let mut terms = Vec::with_capacity(rows.count);
-    let mut builder = TermBuilder { env };
-    rows.decode(columns, &mut builder, |_, cells| {
-        terms.push(match format {
-            RowFormat::Maps => distinct_or_last(env, &names, cells),
-            RowFormat::Lists => cells.encode(env),
-        });
-    })
-    .map_err(|error| undecodable(&error))?;
+    let rows_term = match format.shape {
+        Shape::Columns => columns_term(env, rows, columns, &names, format.forms),
+        _ => rows_term(env, rows, columns, &names, format),
+    };
+    let rows_term = rows_term.map_err(|error| undecodable(&error))?;
     let paging_state = rows.paging_state.as_deref();
     let paging_state = paging_state.map(|state| Term::from(NewBinary::from_slice(env, state)));
     Ok(vec![
         atoms::rows().to_term(env),
         names.encode(env),
-        terms.encode(env),
+        rows_term,
         rows.count.encode(env),
         paging_state.encode(env),
     ])
+}
+
+/// A list with a term for each row.
+fn rows_term<'a>(
+    env: Env<'a>,
+    rows: &Rows,
+    columns: &[ColumnSpec],
+    names: &[Term<'a>],
+    format: RowFormat,
+) -> Result<Term<'a>, DecodeError> {
+    let keys: Vec<Term<'a>> = match format.shape {
+        Shape::AtomMaps => columns
+            .iter()
+            .zip(names)
+            .map(|(column, name)| {
+                let atom = Atom::existing_from_str(env, &column.name);
+                atom.map_or(*name, |atom| atom.to_term(env))
+            })
+            .collect(),
+        _ => names.to_vec(),
+    };
+    let mut terms = Vec::with_capacity(rows.count);
+    let mut builder = TermBuilder {
+        env,
+        forms: format.forms,
+    };
+    rows.decode(columns, &mut builder, |_, cells| {
+        terms.push(match format.shape {
+            Shape::Lists => cells.encode(env),
+            Shape::Tuples => make_tuple(env, cells),
+            _ => distinct_or_last(env, &keys, cells),
+        });
+    })?;
+    Ok(terms.encode(env))
+}
+
+/// A map of names to lists with a term for each row.
+fn columns_term<'a>(
+    env: Env<'a>,
+    rows: &Rows,
+    columns: &[ColumnSpec],
+    names: &[Term<'a>],
+    forms: Forms,
+) -> Result<Term<'a>, DecodeError> {
+    let mut lists: Vec<Vec<Term<'a>>> = vec![Vec::with_capacity(rows.count); columns.len()];
+    rows.decode(columns, &mut TermBuilder { env, forms }, |_, cells| {
+        for (list, cell) in lists.iter_mut().zip(cells.drain(..)) {
+            list.push(cell);
+        }
+    })?;
+    let lists: Vec<_> = lists.iter().map(|list| list.encode(env)).collect();
+    Ok(distinct_or_last(env, names, &lists))
 }
 
 /// `:prepared, id, bind markers, result columns`

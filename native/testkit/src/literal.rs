@@ -62,7 +62,7 @@ pub fn parse_value(text: &str, ty: &ColumnType) -> Result<Value, Error> {
             let narrow = |part: i64| i32::try_from(part).map_err(|_| wrong());
             Value::Duration(narrow(part(0)?)?, narrow(part(1)?)?, part(2)?)
         }
-        ColumnType::List(item) => {
+        ColumnType::List(item) | ColumnType::Vector(item, _) => {
             let items = between(text, '[', ']').ok_or_else(wrong)?;
             Value::List(values(items, |_| Some(item))?)
         }

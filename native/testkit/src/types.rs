@@ -80,6 +80,11 @@ fn nested(text: &str, depth: usize) -> Result<ColumnType, Error> {
             only(2)?;
             ColumnType::Map(Box::new((type_at(0)?, type_at(1)?)))
         }
+        "vector" => {
+            only(2)?;
+            let dimension = arguments.get(1).and_then(|text| text.trim().parse().ok());
+            ColumnType::Vector(Box::new(type_at(0)?), dimension.ok_or_else(wrong)?)
+        }
         "tuple" => {
             let types = (0..arguments.len()).map(type_at);
             ColumnType::Tuple(types.collect::<Result<_, _>>()?)
@@ -165,7 +170,7 @@ pub(crate) fn split_top_level(text: &str, separator: char) -> Vec<&str> {
 /// Appends the `[option]` of a type.
 pub(crate) fn put_type(out: &mut Vec<u8>, ty: &ColumnType) -> Result<(), Error> {
     let id: u16 = match ty {
-        ColumnType::Custom(_) => 0x0000,
+        ColumnType::Custom(_) | ColumnType::Vector(..) => 0x0000,
         ColumnType::Ascii => 0x0001,
         ColumnType::Bigint => 0x0002,
         ColumnType::Blob => 0x0003,
@@ -194,7 +199,7 @@ pub(crate) fn put_type(out: &mut Vec<u8>, ty: &ColumnType) -> Result<(), Error> 
     };
     out.extend_from_slice(&id.to_be_bytes());
     match ty {
-        ColumnType::Custom(class) => put_string(out, class)?,
+        ColumnType::Custom(_) | ColumnType::Vector(..) => put_string(out, &ty.class_name())?,
         ColumnType::List(item) | ColumnType::Set(item) => put_type(out, item)?,
         ColumnType::Map(pair) => {
             put_type(out, &pair.0)?;

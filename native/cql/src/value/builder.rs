@@ -39,6 +39,7 @@ pub trait Builder {
     fn duration(&mut self, months: i32, days: i32, nanos: i64) -> Self::Term;
     fn inet(&mut self, value: IpAddr) -> Self::Term;
     fn list(&mut self, items: Vec<Self::Term>) -> Self::Term;
+    fn vector(&mut self, items: Vec<Self::Term>) -> Self::Term;
     fn set(&mut self, items: Vec<Self::Term>) -> Self::Term;
     fn map(&mut self, pairs: Vec<(Self::Term, Self::Term)>) -> Self::Term;
     fn tuple(&mut self, items: Vec<Self::Term>) -> Self::Term;
@@ -106,6 +107,10 @@ pub fn decode<B: Builder>(
             let items = items(builder, item, bytes)?;
             builder.list(items)
         }
+        ColumnType::Vector(item, dimension) => {
+            let items = vector_items(builder, item, *dimension, bytes)?;
+            builder.vector(items)
+        }
         ColumnType::Set(item) => {
             let items = items(builder, item, bytes)?;
             builder.set(items)
@@ -166,6 +171,37 @@ fn items<B: Builder>(
     Ok(items)
 }
 
+/// A vector's items stand one after another, with lengths only where they differ.
+fn vector_items<B: Builder>(
+    builder: &mut B,
+    item: &ColumnType,
+    dimension: usize,
+    bytes: &[u8],
+) -> Result<Vec<B::Term>, DecodeError> {
+    let wrong_length = DecodeError::BadLength {
+        ty: "vector",
+        len: bytes.len(),
+    };
+    let mut reader = Reader::new(bytes);
+    if item.fixed_len().unwrap_or(1).checked_mul(dimension) > Some(bytes.len()) {
+        return Err(wrong_length);
+    }
+    let mut items = Vec::with_capacity(dimension);
+    for _ in 0..dimension {
+        let len = match item.fixed_len() {
+            Some(len) => len,
+            None => usize::try_from(unsigned_vint(&mut reader, "vector")?)
+                .map_err(|_| DecodeError::Truncated("vector"))?,
+        };
+        items.push(decode(builder, item, Some(reader.take(len, "vector")?))?);
+    }
+    if reader.rest().is_empty() {
+        Ok(items)
+    } else {
+        Err(wrong_length)
+    }
+}
+
 /// A tuple's or user-defined type's fields; those missing at the end are null, since a type may
 /// have been given fields after the value was written.
 fn fields<'t, B: Builder>(
@@ -186,16 +222,22 @@ fn fields<'t, B: Builder>(
     Ok(fields)
 }
 
-/// A `[vint]` in zigzag form: the first byte's leading ones count the bytes after it.
+/// A `[vint]` in zigzag form.
 fn vint(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
-    let first = reader.take(1, "duration")?[0];
+    let value = unsigned_vint(reader, "duration")?;
+    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+}
+
+/// An `[unsigned vint]`: the first byte's leading ones count the bytes after it.
+fn unsigned_vint(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, DecodeError> {
+    let first = reader.byte(what)?;
     let more = first.leading_ones();
     let mask = 0xFFu32 >> more.min(8);
     let mut value = u64::from(u32::from(first) & if more >= 8 { 0 } else { mask });
-    for byte in reader.take(more as usize, "duration")? {
+    for byte in reader.take(more as usize, what)? {
         value = value << 8 | u64::from(*byte);
     }
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    Ok(value)
 }
 
 fn narrow(value: i64) -> Result<i32, DecodeError> {

@@ -89,6 +89,9 @@ impl Builder for Values {
     fn list(&mut self, items: Vec<Value>) -> Value {
         Value::List(items)
     }
+    fn vector(&mut self, items: Vec<Value>) -> Value {
+        Value::List(items)
+    }
     fn set(&mut self, items: Vec<Value>) -> Value {
         Value::Set(items)
     }
@@ -174,6 +177,12 @@ impl<'a> Source<'a> for &'a Value {
     }
     fn elements(self) -> Answer<impl ExactSizeIterator<Item = Self>> {
         answer!(self, Value::Tuple(v) => v.iter())
+    }
+    fn field_count(self) -> usize {
+        match self {
+            Value::Udt(fields) => fields.len(),
+            _ => 0,
+        }
     }
     fn field(self, name: &str) -> Answer<Option<Self>> {
         answer!(self, Value::Udt(v) => v.iter().find(|(n, _)| n == name).map(|(_, value)| value))

@@ -26,6 +26,8 @@ pub enum Problem {
     OutOfRange,
     /// A tuple with too many elements, or a vector of the wrong size.
     WrongSize,
+    /// A field that the user-defined type does not have.
+    UnknownField,
     /// Null inside a collection, which CQL does not have.
     NullInCollection,
     /// A value longer than the protocol can say.
@@ -199,6 +201,14 @@ fn content<'a, S: Source<'a>>(
             put(out, &unscaled, budget, ty)
         }
         ColumnType::List(item) => collection(need!(source.items()), item, ty, out, budget),
+        ColumnType::Vector(item, dimension) => {
+            let n = vector_items(need!(source.items()), item, out, budget)?;
+            if n == *dimension {
+                Ok(())
+            } else {
+                Err(problem(Problem::WrongSize))
+            }
+        }
         ColumnType::Set(item) => collection(need!(source.members()), item, ty, out, budget),
         ColumnType::Map(pair) => {
             let count = start_collection(out, budget, ty)?;
@@ -221,12 +231,20 @@ fn content<'a, S: Source<'a>>(
             Ok(())
         }
         ColumnType::Udt(udt) => {
+            let mut known = 0;
             for (name, ty) in &udt.fields {
                 match need!(source.field(name)) {
-                    Some(value) => field(value, ty, out, budget)
-                        .map_err(|e| e.under(Step::Field(name.clone())))?,
+                    Some(value) => {
+                        known += 1;
+                        field(value, ty, out, budget)
+                            .map_err(|e| e.under(Step::Field(name.clone())))?;
+                    }
                     None => put(out, &(-1i32).to_be_bytes(), budget, ty)?,
                 }
+            }
+            // A misspelt field would otherwise be written as null.
+            if known < source.field_count() {
+                return Err(problem(Problem::UnknownField));
             }
             Ok(())
         }
@@ -249,6 +267,35 @@ fn collection<'a, S: Source<'a>>(
         n += 1;
     }
     end_collection(out, count, n, ty)
+}
+
+/// Items one after another, with lengths only where they differ; how many there were.
+fn vector_items<'a, S: Source<'a>>(
+    items: impl Iterator<Item = S>,
+    ty: &ColumnType,
+    out: &mut Vec<u8>,
+    budget: usize,
+) -> Result<usize, EncodeError> {
+    let mut n = 0usize;
+    let mut bytes = Vec::new();
+    for item in items {
+        let under = |e: EncodeError| e.under(Step::Item(n));
+        if item.is_null() || item.is_unset() {
+            return Err(under(EncodeError::new(Problem::NullInCollection, ty)));
+        }
+        // A fixed length has to be that: no value of no bytes.
+        if item.is_empty() && ty.fixed_len().is_some() {
+            return Err(under(EncodeError::new(Problem::WrongType, ty)));
+        }
+        bytes.clear();
+        content(item, ty, &mut bytes, budget.saturating_sub(out.len())).map_err(under)?;
+        if ty.fixed_len().is_none() {
+            put_unsigned_vint(out, bytes.len() as u64);
+        }
+        put(out, &bytes, budget, ty)?;
+        n += 1;
+    }
+    Ok(n)
 }
 
 /// A value inside a collection, which can't be null.
@@ -305,11 +352,15 @@ fn put(out: &mut Vec<u8>, bytes: &[u8], budget: usize, ty: &ColumnType) -> Resul
 
 /// `[vint]` in zigzag form.
 fn put_vint(out: &mut Vec<u8>, value: i64) {
-    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
-    let bits = 64 - (zigzag | 1).leading_zeros();
+    put_unsigned_vint(out, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+/// `[unsigned vint]`
+fn put_unsigned_vint(out: &mut Vec<u8>, value: u64) {
+    let bits = 64 - (value | 1).leading_zeros();
     // n more bytes hold 7 (n + 1) bits, and nine bytes hold 64.
     let more = if bits > 56 { 8 } else { (bits - 1) / 7 };
-    let bytes = zigzag.to_be_bytes();
+    let bytes = value.to_be_bytes();
     if more == 8 {
         out.push(0xFF);
         out.extend_from_slice(&bytes);

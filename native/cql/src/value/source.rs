@@ -49,13 +49,15 @@ pub trait Source<'a>: Copy {
     /// Months, days, nanoseconds.
     fn duration(self) -> Answer<(i32, i32, i64)>;
     fn inet(self) -> Answer<IpAddr>;
-    /// For lists.
+    /// For lists and vectors.
     fn items(self) -> Answer<impl Iterator<Item = Self>>;
     /// For sets.
     fn members(self) -> Answer<impl Iterator<Item = Self>>;
     fn pairs(self) -> Answer<impl Iterator<Item = (Self, Self)>>;
     /// For tuples.
     fn elements(self) -> Answer<impl ExactSizeIterator<Item = Self>>;
+    /// How many fields a user-defined type's value has.
+    fn field_count(self) -> usize;
     /// The field of that name; `Yes(None)` where the value has none.
     fn field(self, name: &str) -> Answer<Option<Self>>;
 }

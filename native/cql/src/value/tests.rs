@@ -41,6 +41,15 @@ fn map(key: ColumnType, value: ColumnType) -> ColumnType {
 
 proptest! {
     #[test]
+    fn a_class_name_is_read_as_its_type((ty, _) in any_typed_value()) {
+        let class = ty.class_name();
+        let mut option = vec![0, 0];
+        crate::wire::put_short_bytes(&mut option, class.as_bytes(), "class").unwrap();
+        let read = ColumnType::read(&mut Reader::new(&option)).unwrap();
+        prop_assert_eq!(read.class_name(), class);
+    }
+
+    #[test]
     fn what_was_encoded_is_decoded((ty, value) in any_typed_value()) {
         let bytes = encoded(&value, &ty).unwrap();
         prop_assert_eq!(decoded(&bytes, &ty).unwrap(), value);

@@ -1,6 +1,7 @@
 //! From decoded values to terms.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use palladion_cql::types::Udt;
 use palladion_cql::value::{uuid, Builder};
@@ -13,6 +14,27 @@ use crate::atoms;
 /// Builds terms in an environment.
 pub(crate) struct TermBuilder<'a> {
     pub(crate) env: Env<'a>,
+    pub(crate) forms: Forms,
+}
+
+/// The forms of values for which there is a choice.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Forms {
+    /// UUIDs as sixteen bytes instead of text.
+    pub(crate) binary_uuids: bool,
+    /// Timestamps as milliseconds instead of `DateTime`.
+    pub(crate) integer_timestamps: bool,
+    /// Decimals as the package `decimal` has them, instead of our own struct.
+    pub(crate) decimal_package: bool,
+}
+
+/// The field `version` of `MapSet`, where this Elixir has one.
+static MAP_SET_VERSION: OnceLock<Option<i64>> = OnceLock::new();
+
+/// Remembers what an empty `MapSet` looks like.
+pub(crate) fn remember_map_set(empty: Term<'_>) {
+    let version = empty.map_get(atoms::version());
+    let _ = MAP_SET_VERSION.set(version.and_then(|version| version.decode()).ok());
 }
 
 /// Text as a binary of its own: never a part of the page, which it would keep alive.
@@ -50,7 +72,7 @@ impl<'a> Builder for TermBuilder<'a> {
     }
 
     fn empty(&mut self) -> Term<'a> {
-        TermBuilder::null(self)
+        atoms::empty().to_term(self.env)
     }
 
     fn boolean(&mut self, value: bool) -> Term<'a> {
@@ -70,6 +92,11 @@ impl<'a> Builder for TermBuilder<'a> {
         let negative = unscaled.first().is_some_and(|byte| *byte & 0x80 != 0);
         let number = BigInt::from_signed_bytes_be(unscaled);
         let (sign, number) = if negative { (-1, -number) } else { (1, number) };
+        let module = if self.forms.decimal_package {
+            atoms::elixir_decimal()
+        } else {
+            atoms::palladion_decimal()
+        };
         let keys = [
             atoms::__struct__(),
             atoms::sign(),
@@ -77,7 +104,7 @@ impl<'a> Builder for TermBuilder<'a> {
             atoms::exp(),
         ];
         let values = [
-            atoms::elixir_decimal().to_term(env),
+            module.to_term(env),
             sign.encode(env),
             number.encode(env),
             (-i64::from(scale)).encode(env),
@@ -107,6 +134,9 @@ impl<'a> Builder for TermBuilder<'a> {
     }
 
     fn uuid(&mut self, value: &[u8; 16]) -> Term<'a> {
+        if self.forms.binary_uuids {
+            return NewBinary::from_slice(self.env, value).into();
+        }
         NewBinary::from_slice(self.env, &uuid::format(value)).into()
     }
 
@@ -114,7 +144,7 @@ impl<'a> Builder for TermBuilder<'a> {
     fn timestamp(&mut self, millis: i64) -> Term<'a> {
         let env = self.env;
         let (year, month, day) = civil::from_days(millis.div_euclid(MILLIS_A_DAY));
-        if !YEARS.contains(&year) {
+        if self.forms.integer_timestamps || !YEARS.contains(&year) {
             return millis.encode(env);
         }
         let of_day = millis.rem_euclid(MILLIS_A_DAY);
@@ -232,8 +262,22 @@ impl<'a> Builder for TermBuilder<'a> {
         items.encode(self.env)
     }
 
-    fn set(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
+    fn vector(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
         items.encode(self.env)
+    }
+
+    /// A `MapSet`: a struct around a map whose keys are the members.
+    fn set(&mut self, items: Vec<Term<'a>>) -> Term<'a> {
+        let env = self.env;
+        let nothing = Term::list_new_empty(env);
+        let members = distinct_or_last(env, &items, &vec![nothing; items.len()]);
+        let module = atoms::elixir_map_set().to_term(env);
+        let keys = [atoms::__struct__(), atoms::map(), atoms::version()];
+        let keys = keys.map(|key| key.to_term(env));
+        match MAP_SET_VERSION.get().copied().flatten() {
+            Some(version) => self.structure(&keys, &[module, members, version.encode(env)]),
+            None => self.structure(&keys[..2], &[module, members]),
+        }
     }
 
     fn map(&mut self, pairs: Vec<(Term<'a>, Term<'a>)>) -> Term<'a> {

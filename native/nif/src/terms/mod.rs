@@ -4,5 +4,5 @@ mod build;
 mod civil;
 mod source;
 
-pub(crate) use build::{distinct_or_last, text, TermBuilder};
+pub(crate) use build::{distinct_or_last, remember_map_set, text, Forms, TermBuilder};
 pub(crate) use source::TermSource;

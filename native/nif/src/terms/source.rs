@@ -35,6 +35,12 @@ impl<'a> TermSource<'a> {
         self.term()?.decode().ok()
     }
 
+    /// The term, if it is a map and no struct: what a struct is, it says by `Palladion.Encoder`.
+    fn plain_map(self) -> Option<Term<'a>> {
+        self.term()
+            .filter(|term| term.is_map() && term.map_get(atoms::__struct__()).is_err())
+    }
+
     /// The term, if it is this struct.
     fn structure(self, module: Atom) -> Option<Term<'a>> {
         let term = self.term()?;
@@ -104,6 +110,10 @@ impl<'a> Source<'a> for TermSource<'a> {
         self.is(atoms::unset())
     }
 
+    fn is_empty(self) -> bool {
+        self.is(atoms::empty())
+    }
+
     fn boolean(self) -> Answer<bool> {
         Answer::from_option(self.term().and_then(|term| term.decode().ok()))
     }
@@ -124,8 +134,14 @@ impl<'a> Source<'a> for TermSource<'a> {
     }
 
     fn decimal(self) -> Answer<(i32, Vec<u8>)> {
-        let Some(term) = self.structure(atoms::elixir_decimal()) else {
-            return Answer::No;
+        let structure = self.structure(atoms::elixir_decimal());
+        let structure = structure.or_else(|| self.structure(atoms::palladion_decimal()));
+        let Some(term) = structure else {
+            return match self.varint() {
+                Answer::Yes(integer) => Answer::Yes((0, integer)),
+                Answer::No => Answer::No,
+                Answer::OutOfRange => Answer::OutOfRange,
+            };
         };
         let (Ok(coef), Some(exp), Some(sign)) = (
             term.map_get(atoms::coef())
@@ -277,7 +293,7 @@ impl<'a> Source<'a> for TermSource<'a> {
     }
 
     fn pairs(self) -> Answer<impl Iterator<Item = (Self, Self)>> {
-        let pairs = self.term().and_then(MapIterator::new);
+        let pairs = self.plain_map().and_then(MapIterator::new);
         Answer::from_option(
             pairs.map(|pairs| pairs.map(|(key, value)| (Self::Term(key), Self::Term(value)))),
         )
@@ -288,8 +304,13 @@ impl<'a> Source<'a> for TermSource<'a> {
         Answer::from_option(elements.map(|terms| terms.into_iter().map(Self::Term)))
     }
 
+    fn field_count(self) -> usize {
+        self.plain_map()
+            .map_or(0, |term| term.map_size().unwrap_or(0))
+    }
+
     fn field(self, name: &str) -> Answer<Option<Self>> {
-        let Some(term) = self.term().filter(|term| term.is_map()) else {
+        let Some(term) = self.plain_map() else {
             return Answer::No;
         };
         if let Ok(value) = term.map_get(name) {

@@ -50,6 +50,8 @@ pub(super) fn any_type() -> BoxedStrategy<ColumnType> {
                     .clone()
                     .prop_map(|item| ColumnType::Set(Box::new(item))),
                 (inner.clone(), inner.clone()).prop_map(|pair| ColumnType::Map(Box::new(pair))),
+                (inner.clone(), 1..4usize)
+                    .prop_map(|(item, n)| ColumnType::Vector(Box::new(item), n)),
                 vec(inner, 0..4).prop_map(ColumnType::Tuple),
                 fields.prop_map(|mut fields| {
                     // Names are unique in a type.
@@ -128,6 +130,13 @@ fn content_of(ty: &ColumnType) -> BoxedStrategy<Value> {
             })
             .boxed(),
         ColumnType::List(item) => vec(value_of(item), 0..4).prop_map(Value::List).boxed(),
+        ColumnType::Vector(item, n) => {
+            let item = match item.fixed_len() {
+                Some(_) => content_of(item),
+                None => value_of(item),
+            };
+            vec(item, *n).prop_map(Value::List).boxed()
+        }
         ColumnType::Set(item) => vec(value_of(item), 0..4).prop_map(Value::Set).boxed(),
         ColumnType::Map(pair) => vec((value_of(&pair.0), value_of(&pair.1)), 0..4)
             .prop_map(Value::Map)
@@ -176,7 +185,7 @@ impl Place {
             }));
         };
         match (ty, value) {
-            (ColumnType::List(ty), Value::List(items))
+            (ColumnType::List(ty) | ColumnType::Vector(ty, _), Value::List(items))
             | (ColumnType::Set(ty), Value::Set(items)) => {
                 for (i, item) in items.iter().enumerate() {
                     inside(Step::Item(i), ty, item);

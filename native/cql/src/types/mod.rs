@@ -1,5 +1,7 @@
 //! Column types (section 4.2.5.2, `[option]`).
 
+mod class;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +41,8 @@ pub enum ColumnType {
     Set(Box<ColumnType>),
     Map(Box<(ColumnType, ColumnType)>),
     Tuple(Vec<ColumnType>),
+    /// Items of one type, always so many.
+    Vector(Box<ColumnType>, usize),
     Udt(Arc<Udt>),
 }
 
@@ -54,6 +58,19 @@ pub struct Udt {
 }
 
 impl ColumnType {
+    /// The length that every value of the type has, for the types that vectors store without
+    /// lengths. Not all types of a fixed length are among them: that is the server's choice.
+    pub fn fixed_len(&self) -> Option<usize> {
+        match self {
+            Self::Boolean => Some(1),
+            Self::Int | Self::Float => Some(4),
+            Self::Bigint | Self::Double | Self::Timestamp => Some(8),
+            Self::Uuid | Self::Timeuuid => Some(16),
+            Self::Vector(item, dimension) => item.fixed_len()?.checked_mul(*dimension),
+            _ => None,
+        }
+    }
+
     /// Reads an `[option]`.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Self::read_nested(reader, 0)
@@ -65,7 +82,7 @@ impl ColumnType {
         }
         let nested = |reader: &mut Reader<'_>| Self::read_nested(reader, depth + 1);
         Ok(match reader.short("type")? {
-            0x0000 => Self::Custom(reader.string("custom type")?.into()),
+            0x0000 => class::parse(reader.string("custom type")?, depth)?,
             0x0001 => Self::Ascii,
             0x0002 => Self::Bigint,
             0x0003 => Self::Blob,
@@ -152,6 +169,7 @@ impl fmt::Display for ColumnType {
                 }
                 f.write_str(">")
             }
+            Self::Vector(item, dimension) => write!(f, "vector<{item}, {dimension}>"),
             Self::Udt(udt) => write!(f, "{}.{}", udt.keyspace, udt.name),
         }
     }
