@@ -277,7 +277,7 @@ fn vector_items<'a, S: Source<'a>>(
     budget: usize,
 ) -> Result<usize, EncodeError> {
     let mut n = 0usize;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut length) = (Vec::new(), Vec::new());
     for item in items {
         let under = |e: EncodeError| e.under(Step::Item(n));
         if item.is_null() || item.is_unset() {
@@ -290,7 +290,9 @@ fn vector_items<'a, S: Source<'a>>(
         bytes.clear();
         content(item, ty, &mut bytes, budget.saturating_sub(out.len())).map_err(under)?;
         if ty.fixed_len().is_none() {
-            put_unsigned_vint(out, bytes.len() as u64);
+            length.clear();
+            put_unsigned_vint(&mut length, bytes.len() as u64);
+            put(out, &length, budget, ty)?;
         }
         put(out, &bytes, budget, ty)?;
         n += 1;
