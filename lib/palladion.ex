@@ -34,7 +34,7 @@ defmodule Palladion do
   4).
   """
 
-  alias Palladion.{Cluster, Config, ConnectionError, Error, Native, Pending, Prepared}
+  alias Palladion.{Cluster, Config, ConnectionError, Error, Pending, Prepared}
   alias Palladion.{Request, Result}
 
   @typedoc "A cluster's name"
@@ -254,8 +254,8 @@ defmodule Palladion do
 
       {:ok, %{phase: :ready}} = Palladion.status(MyApp.DB)
 
-    * `phase`: `:connecting` (no connection yet), `:ready`, `:disconnected` (there were
-      connections, and they are tried for again) or `:closed`
+    * `phase`: `:connecting` (no connection yet), `:ready` or `:disconnected` (there were
+      connections, and they are tried for again)
     * `endpoints`: for each contact point its open connections, each with its address, TLS
       version, cipher, kind of handshake and verified name, and the server's certificates (DER)
     * `last_error`: the `Palladion.ConnectionError` of the last failed attempt, `nil` since one
@@ -264,12 +264,7 @@ defmodule Palladion do
     * `orphans`: answers under way that nobody waits for any more
   """
   @spec status(name()) :: {:ok, map()} | error()
-  def status(name) do
-    with {:ok, status} <- Request.ask(name, &Native.cluster_status/1) do
-      last_error = status.last_error && ConnectionError.from_native(status.last_error)
-      {:ok, %{status | last_error: last_error}}
-    end
-  end
+  def status(name), do: Request.status(name)
 
   @doc """
   What the cluster has counted since it started.
@@ -284,7 +279,7 @@ defmodule Palladion do
   `sessions_expired`, `sessions_refused`, `logins`, `logins_refused` and `heartbeats`.
   """
   @spec stats(name()) :: {:ok, %{atom() => non_neg_integer()}} | error()
-  def stats(name), do: Request.ask(name, &Native.cluster_stats/1)
+  def stats(name), do: Request.stats(name)
 
   @doc """
   Opens all connections anew, in waves, resuming their TLS sessions; queries go on meanwhile.

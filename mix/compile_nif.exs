@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Compile.PalladionNif do
 
   | setting | meaning | default |
   |---|---|---|
-  | `config :palladion, native_features: [:sigv4]` | cargo features, instead of the default ones (in `config/config.exs`: it is read at compile time) | the default features |
+  | `config :palladion, native_features: [:"nif-timing"]` | cargo features, instead of the default ones (in `config/config.exs`: it is read at compile time) | the default features |
   | `PALLADION_NIF_PATH` | a library built elsewhere: it is copied and cargo is not needed | |
   | `PALLADION_NIF_PROFILE` | cargo profile: `release`, `dev` or one of your own | `release` |
   | `CARGO_TARGET_DIR` | where cargo builds | `_build/palladion_native`, shared by all Mix environments |
@@ -103,7 +103,7 @@ defmodule Mix.Tasks.Compile.PalladionNif do
     else
       {:error,
        "config :palladion, :native_features must be a list of cargo features, such as " <>
-         "[:sigv4], got: #{inspect(list)}"}
+         "[:\"nif-timing\"], got: #{inspect(list)}"}
     end
   end
 

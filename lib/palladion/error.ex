@@ -3,7 +3,7 @@ defmodule Palladion.Error do
   A request that the server refused, or that was refused before it was sent.
 
     * `reason`: what went wrong, as an atom, see below
-    * `code`: the server's error code, or `nil` if the request was not sent
+    * `code`: the server's error code, or `nil` for an error that is not the server's
     * `message`: what the server says, or what is wrong
     * `details`: the fields that the reason has
 
@@ -32,7 +32,9 @@ defmodule Palladion.Error do
   | `:unknown_code` | any other | |
   | `:bad_value` | | `column`, `type`, `problem`, `path`, `index` |
   | `:bad_statement` | | |
+  | `:bad_argument` | | |
   | `:decode_failed` | | |
+  | `:response_too_large` | | `size`, `max` |
 
   The codes are those of section 9 of the native protocol's specification.
   """
@@ -72,7 +74,14 @@ defmodule Palladion.Error do
   @doc false
   # Kinds that become this exception; all others are a `Palladion.ConnectionError`.
   defguard is_ours(kind)
-           when kind in [:server, :bad_value, :bad_statement, :bad_argument, :decode_failed]
+           when kind in [
+                  :server,
+                  :bad_value,
+                  :bad_statement,
+                  :bad_argument,
+                  :decode_failed,
+                  :response_too_large
+                ]
 
   @doc false
   def from_native({:server, fields}) do
@@ -103,6 +112,15 @@ defmodule Palladion.Error do
   def unprepared(_error), do: :error
 
   @impl true
+  def message(%__MODULE__{reason: :response_too_large, details: %{size: size, max: max}}) do
+    "the server answered with #{size} bytes, more than the #{max} of protocol: " <>
+      "[max_response_size:]; ask for less, for example with a smaller page_size:"
+  end
+
+  def message(%__MODULE__{reason: :decode_failed, message: message}) do
+    "the server's answer can't be read, though the request may have been carried out: #{message}"
+  end
+
   def message(%__MODULE__{code: nil, reason: reason, message: message}) do
     "request not sent (#{reason}): #{message}"
   end

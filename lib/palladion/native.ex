@@ -29,6 +29,9 @@ defmodule Palladion.Native do
   def submit_execute(_handle, _ref, _statement, _values, _options), do: not_loaded()
   def submit_execute_dirty(_handle, _ref, _statement, _values, _options), do: not_loaded()
   def cancel(_request), do: not_loaded()
+  def is_over(_request), do: not_loaded()
+
+  def nif_timing, do: not_loaded()
 
   def runtime_stop(_limit), do: not_loaded()
 

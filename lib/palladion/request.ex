@@ -30,7 +30,7 @@ defmodule Palladion.Request do
       {timeout, _native} = RequestOptions.build(entry, options)
 
       case run(entry, {:prepare, statement, nil}, deadline(timeout), 1) do
-        {:ok, {:prepared, id, bind, columns, _warnings, _trace}} ->
+        {:ok, {:prepared, id, bind, columns}} ->
           prepared = %Prepared{
             cluster: entry.name,
             id: id,
@@ -83,28 +83,39 @@ defmodule Palladion.Request do
   def await(%Pending{ref: ref, request: request, retry: retry} = pending, timeout) do
     {entry, operation, full_timeout, round} = retry
     deadline = earlier(pending.deadline, deadline(timeout))
+    timeout = if deadline == pending.deadline, do: full_timeout, else: timeout
 
-    reply =
-      receive do
-        {^ref, reply} -> reply
-      after
-        remaining(deadline) ->
-          case Native.cancel(request) do
-            :too_late -> receive(do: ({^ref, reply} -> reply))
-            sent -> {:error, {:timeout, %{sent: sent == :sent}}}
-          end
-      end
+    if Native.is_over(request) do
+      {:error, ConnectionError.from_native({:already_awaited, %{}})}
+    else
+      reply = receive_until(ref, request, deadline)
 
-    entry
-    |> settle(operation, reply, deadline, round)
-    |> result(entry, full_timeout)
+      entry
+      |> settle(operation, reply, deadline, round)
+      |> result(entry, timeout)
+    end
+  end
+
+  defp receive_until(ref, request, deadline) do
+    receive do
+      {^ref, reply} ->
+        # Noted, so that a second `await` doesn't wait for it.
+        Native.cancel(request)
+        reply
+    after
+      remaining(deadline) ->
+        case Native.cancel(request) do
+          :too_late -> receive(do: ({^ref, reply} -> reply))
+          sent -> {:error, {:timeout, %{sent: sent == :sent}}}
+        end
+    end
   end
 
   @doc false
   def cancel(%Pending{ref: ref, request: request}) do
     case Native.cancel(request) do
-      # Already answered: the answer is taken out of the mailbox, or was by `await`.
-      :too_late -> receive(do: ({^ref, _reply} -> :ok), after: (0 -> :ok))
+      # Already answered: the answer is there, or just about to be.
+      :too_late -> receive(do: ({^ref, _reply} -> :ok))
       _cancelled -> :ok
     end
   end
@@ -130,8 +141,18 @@ defmodule Palladion.Request do
   end
 
   @doc false
+  def status(name) do
+    with {:ok, status} <- ask(name, &Native.cluster_status/1) do
+      last_error = status.last_error && ConnectionError.from_native(status.last_error)
+      {:ok, %{status | last_error: last_error}}
+    end
+  end
+
+  @doc false
+  def stats(name), do: ask(name, &Native.cluster_stats/1)
+
   # Something that the handle answers at once.
-  def ask(name, fun) do
+  defp ask(name, fun) do
     with_cluster(name, fn entry ->
       case fun.(entry.handle) do
         {:ok, answer} -> {:ok, answer}
@@ -232,7 +253,7 @@ defmodule Palladion.Request do
   defp remedy(entry, operation, error, deadline, _round) do
     case {error, Error.unprepared(error)} do
       {_error, {:ok, node}} when elem(operation, 0) == :execute ->
-        with {:ok, _prepared} <- prepare_again(entry, operation, node, deadline), do: :retry
+        prepare_again(entry, operation, node, deadline)
 
       {{:bad_value, %{problem: "wrong_type"}}, _} when elem(operation, 0) == :execute ->
         encode_structs(operation, error)
@@ -256,8 +277,18 @@ defmodule Palladion.Request do
     end
   end
 
-  defp prepare_again(entry, {:execute, _key, _values, _native, statement}, node, deadline) do
-    run(entry, {:prepare, statement, node}, deadline, 1)
+  defp prepare_again(
+         entry,
+         {:execute, key, _values, _native, statement} = operation,
+         node,
+         deadline
+       ) do
+    with {:ok, {:prepared, id, _bind, _columns}} <-
+           run(entry, {:prepare, statement, node}, deadline, 1) do
+      # The id is another one where the keyspace in use is.
+      key = if elem(key, 0) == :id, do: {:id, id}, else: key
+      {:retry, put_elem(operation, 1, key)}
+    end
   end
 
   # In the caller, with nothing encoded yet; bounded by the handle.
@@ -288,7 +319,7 @@ defmodule Palladion.Request do
   end
 
   defp exception({:timeout, fields}, _entry, timeout) do
-    ConnectionError.from_native({:timeout, Map.put(fields, :timeout, timeout)})
+    ConnectionError.from_native({:timeout, Map.put_new(fields, :timeout, timeout)})
   end
 
   defp exception(error, _entry, _timeout), do: ConnectionError.from_native(error)

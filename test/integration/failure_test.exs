@@ -155,7 +155,7 @@ defmodule Palladion.Integration.FailureTest do
 
     reasons = for task <- waiting, do: elem(Task.await(task), 1).reason
     assert Enum.count(reasons, &(&1 == :no_connection)) == 2
-    assert Enum.count(reasons, &(&1 == :overloaded)) == 3
+    assert Enum.count(reasons, &(&1 == :too_many_waiters)) == 3
   end
 
   test "what was not sent when a connection ended is sent on another" do
@@ -180,6 +180,111 @@ defmodule Palladion.Integration.FailureTest do
     echo = Palladion.prepare!(name, "SELECT echo(int)")
     Testkit.forget_prepared(server)
     assert {:ok, %{rows: [%{"c0" => 7}]}} = Palladion.execute(name, echo, [7])
+  end
+
+  test "however many ask for a statement at once, it is prepared once" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, opcode: :prepare, delay: 200, reaction: :builtin)
+    name = ready_cluster!(server, [])
+
+    # The first gives up; the others have the answer all the same.
+    first = Task.async(fn -> Palladion.query(name, "SELECT echo(int)", [0], timeout: 50) end)
+    eventually("it was asked for", fn -> Testkit.counters(server)[:prepare] == 1 end)
+
+    others =
+      for n <- 1..@callers do
+        Task.async(fn -> Palladion.query(name, "SELECT echo(int)", [n]) end)
+      end
+
+    assert {:error, %ConnectionError{reason: :timeout}} = Task.await(first)
+
+    for {task, n} <- Enum.with_index(others, 1) do
+      assert {:ok, %{rows: [%{"c0" => ^n}]}} = Task.await(task)
+    end
+
+    assert %{prepare: 1, execute: @callers} = Testkit.counters(server)
+  end
+
+  test "a statement that can't be prepared is told to all who asked" do
+    server = Testkit.start_server(tls: false)
+
+    Testkit.rule(server,
+      opcode: :prepare,
+      delay: 50,
+      reaction: :error,
+      code: "0x2000",
+      message: "no"
+    )
+
+    name = ready_cluster!(server, [])
+    tasks = for _ <- 1..10, do: Task.async(fn -> Palladion.prepare(name, "SELECT what") end)
+
+    for task <- tasks do
+      assert {:error, %Error{reason: :syntax_error, message: "no"}} = Task.await(task)
+    end
+  end
+
+  test "a submitted request is awaited once, and asking again doesn't hang" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "never", reaction: :never)
+    name = ready_cluster!(server, [])
+    {:ok, pending} = Palladion.submit(name, "SELECT numbers(1)", [], timeout: :infinity)
+    assert {:ok, %{num_rows: 1}} = Palladion.await(pending)
+    assert {:error, %ConnectionError{reason: :already_awaited}} = Palladion.await(pending)
+    assert :ok = Palladion.cancel(pending)
+
+    {:ok, pending} = Palladion.submit(name, "SELECT never")
+
+    assert {:error, %ConnectionError{reason: :timeout, details: %{timeout: 20}}} =
+             Palladion.await(pending, 20)
+
+    assert {:error, %ConnectionError{reason: :already_awaited}} = Palladion.await(pending)
+
+    {:ok, pending} = Palladion.submit(name, "SELECT never")
+    assert :ok = Palladion.cancel(pending)
+    assert {:error, %ConnectionError{reason: :already_awaited}} = Palladion.await(pending)
+    assert mailbox() == []
+  end
+
+  test "an answer too large to keep is told, and what to do" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, protocol: [max_response_size: 10_000])
+
+    assert {:error, %Error{reason: :response_too_large} = error} =
+             Palladion.query(name, "SELECT page(5000)")
+
+    assert Exception.message(error) =~ "page_size"
+    assert {:ok, %{num_rows: 2}} = Palladion.query(name, "SELECT numbers(2)")
+  end
+
+  test "a full queue refuses at once, or waits where it may" do
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "late", delay: 30, reaction: :builtin)
+    limits = [size: 1, max_in_flight: 2, max_queue: 2]
+
+    outcomes = fn name ->
+      1..30
+      |> Enum.map(fn _ ->
+        Task.async(fn -> Palladion.query(name, "SELECT numbers(1) -- late") end)
+      end)
+      |> Enum.map(&Task.await/1)
+      |> Enum.frequencies_by(fn
+        {:ok, %{num_rows: 1}} -> :ok
+        {:error, %ConnectionError{reason: reason}} -> reason
+      end)
+    end
+
+    assert %{ok: ok, overloaded: overloaded} = outcomes.(ready_cluster!(server, pool: limits))
+    assert ok + overloaded == 30
+    assert outcomes.(ready_cluster!(server, pool: [max_overflow: 30] ++ limits)) == %{ok: 30}
+  end
+
+  test "USE is refused, for it would change one connection of many" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+    assert {:error, %Error{reason: :bad_statement} = error} = Palladion.query(name, " use shop")
+    assert Exception.message(error) =~ "keyspace:"
+    assert Testkit.counters(server)[:query] == 0
   end
 
   test "a crashed server process is replaced, and queries go on" do

@@ -3,7 +3,7 @@ defmodule Palladion.Cluster.Server do
   # Takes the events of its cluster and closes it in good order. If it crashes, the next one
   # adopts the handle again; nothing that serves queries depends on it.
 
-  use GenServer, shutdown: 60_000
+  use GenServer
 
   require Logger
 
@@ -11,6 +11,12 @@ defmodule Palladion.Cluster.Server do
 
   # The same failure of an endpoint is told again only after this long.
   @repeat_after_ms 60_000
+
+  @doc false
+  def child_spec({_handle, config} = argument) do
+    # Longer than `terminate/2` waits for the connections to close.
+    argument |> super() |> Map.put(:shutdown, config.timeouts.shutdown + 2_000)
+  end
 
   @doc false
   def start_link({handle, config}) do
@@ -88,14 +94,15 @@ defmodule Palladion.Cluster.Server do
 
   defp tell(state, %ConnectionError{endpoint: endpoint, reason: reason} = error, more) do
     now = System.monotonic_time(:millisecond)
+    told = Map.get(state.told, endpoint, %{})
 
-    case state.told do
-      %{^endpoint => {^reason, at}} when now - at < @repeat_after_ms ->
+    case told do
+      %{^reason => at} when now - at < @repeat_after_ms ->
         state
 
-      told ->
+      _not_lately ->
         Logger.warning("Palladion #{state.label}: #{Exception.message(error)}#{more}")
-        %{state | told: Map.put(told, endpoint, {reason, now})}
+        put_in(state.told[endpoint], Map.put(told, reason, now))
     end
   end
 end

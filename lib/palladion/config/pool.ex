@@ -5,12 +5,13 @@ defmodule Palladion.Config.Pool do
   alias Palladion.Config.{Options, Schema}
   alias Palladion.ConfigError
 
-  defstruct [:size, :max_queue, :max_in_flight, :max_waiters]
+  defstruct [:size, :max_queue, :max_in_flight, :max_overflow, :max_waiters]
 
   @type t :: %__MODULE__{
           size: pos_integer(),
           max_queue: pos_integer(),
           max_in_flight: pos_integer(),
+          max_overflow: non_neg_integer(),
           max_waiters: pos_integer()
         }
 

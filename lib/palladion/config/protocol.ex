@@ -5,9 +5,13 @@ defmodule Palladion.Config.Protocol do
   alias Palladion.Config.{Options, Schema}
   alias Palladion.ConfigError
 
-  defstruct [:version, :max_frame_size]
+  defstruct [:version, :max_frame_size, :max_response_size]
 
-  @type t :: %__MODULE__{version: 4, max_frame_size: pos_integer()}
+  @type t :: %__MODULE__{
+          version: 4,
+          max_frame_size: pos_integer(),
+          max_response_size: pos_integer()
+        }
 
   @doc false
   @spec parse(term()) :: {t(), [ConfigError.problem()]}

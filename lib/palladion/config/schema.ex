@@ -54,7 +54,7 @@ defmodule Palladion.Config.Schema do
       ],
       local_datacenter: [
         type: :string,
-        doc: "The data center to prefer."
+        doc: "The data center to prefer. Kept for the routing to come; nothing uses it yet."
       ],
       consistency: [
         type: {:in, @consistencies},
@@ -71,7 +71,7 @@ defmodule Palladion.Config.Schema do
       connect_timeout: [
         type: {:ms, @any_ms},
         default: 5_000,
-        doc: "How long to open a TCP connection, name resolution included."
+        doc: "How long a name lookup may take, and a TCP connection to each of its addresses."
       ],
       tls_timeout: [
         type: {:ms, @any_ms},
@@ -171,6 +171,13 @@ defmodule Palladion.Config.Schema do
         default: 1_024,
         doc: "Requests that wait to be written, for each connection; more are refused."
       ],
+      max_overflow: [
+        type: {:int, 0..1_000_000},
+        default: 0,
+        doc:
+          "Requests that wait for room, within their timeout, while every connection's queue " <>
+            "is full. `0`: they are refused at once."
+      ],
       max_in_flight: [
         type: {:int, 1..32_768},
         default: 8_192,
@@ -197,6 +204,13 @@ defmodule Palladion.Config.Schema do
         type: {:int, 65_536..268_435_456},
         default: 268_435_456,
         doc: "The largest frame to accept, in bytes. The protocol's own limit is 256 MiB."
+      ],
+      max_response_size: [
+        type: {:int, 1_024..268_435_456},
+        default: 67_108_864,
+        doc:
+          "The largest answer to keep, in bytes. A larger one is skipped and costs its request " <>
+            "alone; a smaller `page_size:` helps."
       ]
     ]
   end

@@ -150,6 +150,10 @@ defmodule Palladion.ConnectionError.Reasons do
       "timeout: is the limit, for the cluster or for one request; the server may still be " <>
         "at work on it."
     },
+    already_awaited: {
+      "the request's answer was taken before, or the request was cancelled",
+      "Await each submitted request once, in the process that submitted it."
+    },
     no_connection: {
       "there is no connection to any node",
       "Palladion.status/1 tells why; Palladion.await_ready/2 waits for one."

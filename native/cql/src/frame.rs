@@ -139,12 +139,54 @@ pub fn set_stream(frame: &mut [u8], stream: i16) {
 pub struct FrameReader {
     from: Sender,
     max_len: u32,
+    keep_len: u32,
+    /// Bytes of a body that is not kept and has not arrived yet.
+    skip: usize,
+}
+
+/// What a [`FrameReader`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A whole frame.
+    Frame(Frame),
+    /// The header of a frame whose body is longer than what is kept; the body is skipped.
+    Oversized(Header),
 }
 
 impl FrameReader {
     /// Reads frames sent by `from` with bodies of at most `max_len` bytes.
     pub fn new(from: Sender, max_len: u32) -> Self {
-        Self { from, max_len }
+        Self {
+            from,
+            max_len,
+            keep_len: max_len,
+            skip: 0,
+        }
+    }
+
+    /// Keeps only bodies of at most `keep_len` bytes; of longer ones [`FrameReader::incoming`]
+    /// tells the header.
+    pub fn keeping(mut self, keep_len: u32) -> Self {
+        self.keep_len = keep_len.min(self.max_len);
+        self
+    }
+
+    /// As [`FrameReader::next`], but a frame that is too long to keep is told instead of an error.
+    pub fn incoming(&mut self, buffer: &mut BytesMut) -> Result<Option<Incoming>, DecodeError> {
+        let skipped = self.skip.min(buffer.len());
+        buffer.advance(skipped);
+        self.skip -= skipped;
+        if self.skip > 0 {
+            return Ok(None);
+        }
+        match self.peek(buffer)? {
+            Some(header) if header.length > self.keep_len => {
+                buffer.advance(HEADER_LEN);
+                self.skip = header.length as usize;
+                Ok(Some(Incoming::Oversized(header)))
+            }
+            _ => Ok(self.next(buffer)?.map(Incoming::Frame)),
+        }
     }
 
     /// Takes the next whole frame off the front of `buffer`, or nothing while it is incomplete.
@@ -272,6 +314,34 @@ mod tests {
         let reader = FrameReader::new(Sender::Server, u32::MAX);
         assert_eq!(reader.next(&mut buffer), Ok(None));
         assert!(buffer.capacity() <= 2 * RESERVE_AT_MOST);
+    }
+
+    #[test]
+    fn a_frame_too_long_to_keep_is_skipped_however_it_arrives() {
+        let all = [
+            frame(1, Opcode::Result, b"short"),
+            frame(2, Opcode::Result, &[7; 100]),
+            frame(3, Opcode::Result, b"again"),
+        ]
+        .concat();
+        for piece in [1, 2, 7, 50, 1_000] {
+            let mut reader = FrameReader::new(Sender::Server, 1_000).keeping(10);
+            let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
+            for bytes in all.chunks(piece) {
+                buffer.extend_from_slice(bytes);
+                while let Some(incoming) = reader.incoming(&mut buffer).unwrap() {
+                    seen.push(match incoming {
+                        Incoming::Frame(frame) => (frame.header.stream, frame.body.to_vec()),
+                        Incoming::Oversized(header) => (header.stream, b"skipped".to_vec()),
+                    });
+                }
+            }
+            let expected = [(1, "short"), (2, "skipped"), (3, "again")];
+            assert_eq!(
+                seen,
+                expected.map(|(id, text)| (id, text.as_bytes().to_vec()))
+            );
+        }
     }
 
     #[test]

@@ -19,5 +19,5 @@ pub mod wire;
 
 pub use consistency::Consistency;
 pub use error::DecodeError;
-pub use frame::{Frame, FrameReader, Header, Opcode};
+pub use frame::{Frame, FrameReader, Header, Incoming, Opcode};
 pub use types::{ColumnSpec, ColumnType};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch, Semaphore};
+use tokio::sync::{mpsc, watch, Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::ClusterConfig;
@@ -19,12 +19,13 @@ use crate::pool::{Command, Countdown, Pool};
 use crate::tls::{TlsConfigError, TlsContext};
 use crate::{ConnectError, PreparedCache, Request, RequestError, Stats};
 
-/// A running cluster. Dropping it closes nothing: closing is said in so many words.
+/// A running cluster. Dropping it cuts everything off; closing in good order is [`Cluster::close`].
 pub struct Cluster {
     shared: Arc<Shared>,
     pools: Vec<mpsc::Sender<Command>>,
     tasks: Mutex<Option<JoinSet<()>>>,
     stop: watch::Sender<Stop>,
+    overflow: Option<mpsc::Sender<Request>>,
 }
 
 /// What the pools and the handle share.
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     /// Handshakes and logins under way at once.
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) last_error: ArcSwapOption<ConnectError>,
+    /// Told when there is room in a connection's queue again.
+    pub(crate) room: Arc<Notify>,
     prepared: PreparedCache,
     table: ArcSwap<Table>,
     publishing: Mutex<()>,
@@ -133,6 +136,7 @@ impl Cluster {
             events,
             handshakes: Arc::new(Semaphore::new(config.max_handshakes.max(1))),
             last_error: ArcSwapOption::empty(),
+            room: Arc::new(Notify::new()),
             prepared: PreparedCache::new(config.prepared_cache_size),
             table: ArcSwap::from_pointee(Table {
                 nodes: vec![Vec::new(); endpoints.len()],
@@ -161,17 +165,23 @@ impl Cluster {
             tasks.spawn_on(pool.run(), runtime);
             pools.push(commands);
         }
+        let overflow = (shared.config.max_overflow > 0).then(|| {
+            let (sender, receiver) = mpsc::channel(shared.config.max_overflow);
+            tasks.spawn_on(Arc::clone(&shared).hand_on(receiver), runtime);
+            sender
+        });
         Ok(Self {
             shared,
             pools,
             tasks: Mutex::new(Some(tasks)),
             stop,
+            overflow,
         })
     }
 
     /// Whether the cluster takes no more requests.
     pub fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
+        self.shared.is_closed()
     }
 
     /// The configuration.
@@ -192,34 +202,26 @@ impl Cluster {
     /// Puts a request onto a connection's queue, or hands it back with the reason.
     ///
     /// Nodes take turns, beginning with `node` if one is named; of a node's connections the less
-    /// busy of two is asked first, then all.
-    pub fn submit(&self, mut request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
-        if self.is_closed() {
-            return Err(Refused::boxed(RequestError::Closed, request));
-        }
-        let table = self.shared.table.load();
-        let turn = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let mut full = false;
-        for connection in table.in_order(node.unwrap_or(turn), turn) {
-            match connection.submit(request) {
-                Ok(()) => {
-                    self.shared.stats.requests.add();
-                    return Ok(());
-                }
-                Err(refused) => {
-                    full |= matches!(refused, TrySendError::Full(_));
-                    request = refused.into_inner();
-                }
+    /// busy of two is asked first, then all. While all are full it waits for room, if so many may.
+    pub fn submit(&self, request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
+        let refused = match self.shared.submit(request, node) {
+            Err(refused) if matches!(refused.error, RequestError::Overloaded) => refused,
+            done => return done,
+        };
+        let Some(overflow) = &self.overflow else {
+            self.shared.stats.overloaded.add();
+            return Err(refused);
+        };
+        match overflow.try_send(refused.request) {
+            Ok(()) => {
+                self.shared.stats.overflowed.add();
+                Ok(())
+            }
+            Err(full) => {
+                self.shared.stats.overloaded.add();
+                Err(Refused::boxed(RequestError::Overloaded, full.into_inner()))
             }
         }
-        // A connection that has just ended is in the table for a moment yet: that is none.
-        let error = if full {
-            self.shared.stats.overloaded.add();
-            RequestError::Overloaded
-        } else {
-            self.shared.no_connection()
-        };
-        Err(Refused::boxed(error, request))
     }
 
     /// Waits for a connection: the waiter is told at once if there is one, else with the first.
@@ -249,10 +251,10 @@ impl Cluster {
     pub fn reconnect(&self, done: Box<dyn Waiter>) {
         let countdown = Arc::new(Countdown::new(done));
         for pool in &self.pools {
-            // A full channel holds reconnections that have not begun: one more would add nothing.
-            let command = Command::Reconnect(Arc::clone(&countdown));
-            if let Err(TrySendError::Closed(_)) = pool.try_send(command) {
-                countdown.fail(RequestError::Closed);
+            match pool.try_send(Command::Reconnect(Arc::clone(&countdown))) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
+                Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
             }
         }
     }
@@ -356,6 +358,62 @@ fn less_busy_of_two(connections: &[Arc<Connection>], turn: usize) -> usize {
 }
 
 impl Shared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn submit(&self, mut request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
+        if self.is_closed() {
+            return Err(Refused::boxed(RequestError::Closed, request));
+        }
+        let table = self.table.load();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut full = false;
+        for connection in table.in_order(node.unwrap_or(turn), turn) {
+            match connection.submit(request) {
+                Ok(()) => {
+                    self.stats.requests.add();
+                    return Ok(());
+                }
+                Err(refused) => {
+                    full |= matches!(refused, TrySendError::Full(_));
+                    request = refused.into_inner();
+                }
+            }
+        }
+        // A connection that has just ended is in the table for a moment yet: that is none.
+        let error = if full {
+            RequestError::Overloaded
+        } else {
+            self.no_connection()
+        };
+        Err(Refused::boxed(error, request))
+    }
+
+    /// Hands requests on as soon as there is room, in the order in which they came.
+    async fn hand_on(self: Arc<Self>, mut overflow: mpsc::Receiver<Request>) {
+        while let Some(mut request) = overflow.recv().await {
+            loop {
+                // Before the look, so that room that comes up in between is not missed.
+                let room = self.room.notified();
+                if request.reply.state().is_cancelled() {
+                    break;
+                }
+                match self.submit(request, None) {
+                    Ok(()) => break,
+                    Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
+                        request = refused.request;
+                        room.await;
+                    }
+                    Err(refused) => {
+                        refused.request.reply.complete(Err(refused.error));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Replaces the connections of a node in the table.
     pub(crate) fn publish(&self, node: usize, connections: Vec<Arc<Connection>>) {
         let first = !connections.is_empty();

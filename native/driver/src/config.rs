@@ -20,6 +20,8 @@ pub struct ClusterConfig {
     pub pool_size: usize,
     /// The bounds of each connection.
     pub connection: ConnectionLimits,
+    /// Requests that may wait for room while every connection's queue is full.
+    pub max_overflow: usize,
     /// Queries that may wait for the first connection.
     pub max_waiters: usize,
     /// Prepared statements remembered.
@@ -75,8 +77,10 @@ pub struct ConnectionLimits {
     pub max_in_flight: usize,
     /// Answers that nobody waits for any more, before the connection is given up.
     pub max_orphans: usize,
-    /// A frame's longest body in bytes.
+    /// A frame's longest body in bytes; a longer one ends the connection.
     pub max_frame_size: u32,
+    /// The longest answer in bytes that is kept; a longer one costs its request alone.
+    pub max_response_size: u32,
 }
 
 /// How long each step may take.

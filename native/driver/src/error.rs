@@ -170,9 +170,20 @@ pub enum RequestError {
         /// The newest failure to connect.
         last: Option<Arc<ConnectError>>,
     },
+    /// The answer is longer than what is kept. It was skipped; the connection goes on.
+    #[error("the answer has {len} bytes, more than {max}")]
+    ResponseTooLarge {
+        /// Its length.
+        len: u32,
+        /// The bound.
+        max: u32,
+    },
     /// Every queue is full.
     #[error("every connection's queue is full")]
     Overloaded,
+    /// More wait for a connection than may.
+    #[error("too many wait for a connection")]
+    TooManyWaiters,
     /// The connection ended.
     #[error("{endpoint}: {failure}")]
     ConnectionLost {

@@ -20,6 +20,9 @@ use crate::{ConnectError, Failure, RequestError};
 /// takes connections only to drop them is not stormed.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
+/// A replaced connection has so long to answer what it has taken on.
+const DRAINED_AFTER: Duration = Duration::from_secs(60);
+
 pub(crate) enum Command {
     Reconnect(Arc<Countdown>),
 }
@@ -128,12 +131,11 @@ impl<N: Network> Pool<N> {
     /// How many attempts may be under way: one while nothing is known of the server, then as many
     /// as there are sessions to resume, so that few handshakes are full ones.
     fn wave(&self) -> usize {
-        if self.probing {
+        if self.probing || self.members.is_empty() {
             return 1;
         }
         match &self.tls {
             Some(tls) => tls.resumable().max(1),
-            None if self.members.is_empty() => 1,
             None => usize::MAX,
         }
     }
@@ -143,11 +145,8 @@ impl<N: Network> Pool<N> {
         let network = Arc::clone(&self.network);
         let endpoint = self.endpoint.clone();
         let tls = self.tls.clone();
-        self.attempts.spawn(async move {
-            let _permit = shared.handshakes.acquire().await;
-            let tls = tls.as_deref();
-            open(&*network, &endpoint, &shared.config, tls, &shared.stats).await
-        });
+        self.attempts
+            .spawn(async move { open(&*network, &endpoint, &shared, tls.as_deref()).await });
     }
 
     fn attempted(&mut self, attempt: Result<Result<Opened<N::Stream>, ConnectError>, JoinError>) {
@@ -170,6 +169,7 @@ impl<N: Network> Pool<N> {
             self.node,
             &config.connection,
             (timeouts.heartbeat_interval, timeouts.heartbeat),
+            Arc::clone(&self.shared.room),
             Arc::clone(&self.shared.stats),
         );
         let connection = Arc::new(connection);
@@ -186,6 +186,13 @@ impl<N: Network> Pool<N> {
         if let Some(old) = self.members.iter_mut().find(|m| m.role == Role::Retiring) {
             old.role = Role::Draining;
             old.connection.stop(Stop::Drain);
+            let old = Arc::downgrade(&old.connection);
+            tokio::spawn(async move {
+                tokio::time::sleep(DRAINED_AFTER).await;
+                if let Some(old) = old.upgrade() {
+                    old.stop(Stop::Now);
+                }
+            });
         }
         self.publish();
         self.shared.events.event(event);
@@ -197,8 +204,14 @@ impl<N: Network> Pool<N> {
     fn failed(&mut self, error: ConnectError) {
         let error = Arc::new(error);
         self.probing = true;
-        let retry_in = self.backoff.failed();
-        self.retry_at = Some(Instant::now() + retry_in);
+        // Attempts that fail together are one failure.
+        let now = Instant::now();
+        let retry_at = match self.retry_at {
+            Some(retry_at) => retry_at,
+            None => now + self.backoff.failed(),
+        };
+        self.retry_at = Some(retry_at);
+        let retry_in = retry_at.saturating_duration_since(now);
         self.shared.stats.connect_failures.add();
         self.shared.last_error.store(Some(Arc::clone(&error)));
         for reconnecting in self.reconnecting.drain(..) {
@@ -231,7 +244,7 @@ impl<N: Network> Pool<N> {
         self.shared.events.event(Event::Closed {
             endpoint: Arc::clone(&member.connection.info.endpoint),
             failure,
-            left: self.members.len(),
+            left: self.members.len() - self.count(Role::Draining),
         });
     }
 

@@ -35,6 +35,8 @@ const QUEUED: u8 = 0;
 const SENT: u8 = 1;
 const CLAIMED: u8 = 2;
 const CANCELLED: u8 = 3;
+/// Claimed, and the caller knows.
+const TAKEN: u8 = 4;
 
 /// Who decides about a request's answer: the one who sends it to the caller, or the caller.
 ///
@@ -57,6 +59,8 @@ pub enum Cancelled {
     Sent,
     /// Too late: the answer is certain to arrive.
     TooLate,
+    /// It was cancelled, or its answer taken, before: nothing will arrive.
+    Over,
 }
 
 impl RequestState {
@@ -70,7 +74,7 @@ impl RequestState {
         claimed
     }
 
-    /// Gives up on the answer.
+    /// Gives up on the answer, or notes that it was taken.
     pub fn cancel(&self) -> Cancelled {
         match self.leave(CANCELLED) {
             Some(QUEUED) => Cancelled::Unsent,
@@ -78,8 +82,21 @@ impl RequestState {
                 self.count_orphan(1);
                 Cancelled::Sent
             }
-            None => Cancelled::TooLate,
+            None => match self.state.compare_exchange(
+                CLAIMED,
+                TAKEN,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => Cancelled::TooLate,
+                Err(_) => Cancelled::Over,
+            },
         }
+    }
+
+    /// Whether nothing will arrive any more: cancelled, or its answer taken.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state.load(Ordering::Acquire), CANCELLED | TAKEN)
     }
 
     /// Whether the caller has given up.
@@ -125,6 +142,8 @@ mod tests {
             let claimer = std::thread::spawn(move || other.claim());
             let cancelled = state.cancel() != Cancelled::TooLate;
             assert_ne!(claimer.join().unwrap(), cancelled);
+            assert_eq!(state.cancel(), Cancelled::Over);
+            assert!(state.is_over());
         }
     }
 
@@ -141,7 +160,7 @@ mod tests {
         let (state, orphans) = (RequestState::default(), Arc::default());
         assert!(state.mark_sent(&orphans));
         assert_eq!(state.cancel(), Cancelled::Sent);
-        assert_eq!(state.cancel(), Cancelled::TooLate);
+        assert_eq!(state.cancel(), Cancelled::Over);
         assert_eq!(orphans.load(Ordering::Relaxed), 1);
         assert!(!state.claim());
         assert_eq!(orphans.load(Ordering::Relaxed), 0);

@@ -22,6 +22,8 @@ counters! {
     responses,
     /// Answers that nobody waited for any more.
     late_responses,
+    /// Requests that waited for room because every queue was full.
+    overflowed,
     /// Requests refused because every queue was full.
     overloaded,
     /// Connections opened and logged in.
@@ -52,8 +54,6 @@ counters! {
     logins_refused,
     /// Heartbeats sent.
     heartbeats,
-    /// Events dropped because nobody took them.
-    events_dropped,
 }
 
 /// A number that only grows.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use palladion_driver::tls::{Identity, KeyForm, Sni, TlsVersion, VerifiedName};
 use palladion_driver::{CertificateProblem, Failure, Step};
-use palladion_driver::{ClusterConfig, Phase, RequestError, Secret};
+use palladion_driver::{ClusterConfig, Event, Phase, RequestError, Secret};
 use palladion_testkit::certs::{Authority, CertOptions, Validity};
 use palladion_testkit::{Options, Server, Versions};
 use support::*;
@@ -257,6 +257,43 @@ async fn a_refused_login_is_probed_once_at_a_time() {
     // The right password, known late, is found by the next probe.
     house.server.set_password("wrong");
     started.opened(8).await;
+}
+
+#[tokio::test]
+async fn a_refused_login_is_probed_once_at_a_time_without_sessions_too() {
+    let house = house_with(|_| {}, |options| options.login("ada", "secret"));
+    let mut config = house.config();
+    config.pool_size = 8;
+    config.auth = password("ada", "wrong");
+    config.reconnect = (Duration::from_secs(5), Duration::from_secs(5));
+    if let Some(tls) = config.tls.as_mut() {
+        tls.session_cache = None;
+    }
+    let mut started = start(config);
+    started.connect_error().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(house.server.counters().failed_logins, 1);
+}
+
+#[tokio::test]
+async fn attempts_that_fail_together_lengthen_the_delay_once() {
+    let server = Server::start(Options::default()).unwrap();
+    let mut config = plain(&server);
+    config.pool_size = 8;
+    config.reconnect = (Duration::from_millis(100), Duration::from_secs(60));
+    let mut started = start(config);
+    started.opened(8).await;
+    server.refuse().unwrap();
+    // Eight lost connections at once, and whatever attempts follow at once.
+    server.close_connections();
+    let mut delays = Vec::new();
+    while delays.len() < 3 {
+        if let Event::ConnectFailed { retry_in, .. } = started.event().await {
+            delays.push(retry_in);
+        }
+    }
+    // Doubling three times at most from where the loss itself had put it.
+    assert!(delays[2] <= Duration::from_millis(1_600), "{delays:?}");
 }
 
 #[tokio::test]

@@ -108,6 +108,48 @@ async fn a_full_queue_says_so_at_once() {
 }
 
 #[tokio::test]
+async fn what_overflows_waits_for_room_if_so_many_may() {
+    let (server, started) = quiet_house(|config| {
+        config.connection.max_in_flight = 2;
+        config.connection.max_queue = 2;
+        config.max_overflow = 30;
+    })
+    .await;
+    let late = Reaction::Delay(Duration::from_millis(20), Box::new(Reaction::Builtin));
+    server.rule(Rule::contains("late", late)).unwrap();
+    let sent: Vec<_> = (0..30)
+        .map(|_| started.send("SELECT numbers(1) -- late"))
+        .collect();
+    // One that is given up on while it waits is never sent.
+    assert_eq!(sent[20].state.cancel(), Cancelled::Unsent);
+    for (n, one) in sent.into_iter().enumerate() {
+        if n != 20 {
+            check_numbers(&one.answer().await.unwrap(), 1);
+        }
+    }
+    assert_eq!(server.counters().query, 29);
+    assert!(started.cluster.stats().overflowed.get() >= 20);
+}
+
+#[tokio::test]
+async fn an_answer_too_large_to_keep_costs_its_request_alone() {
+    let (server, started) =
+        quiet_house(|config| config.connection.max_response_size = 10_000).await;
+    let large = started.send("SELECT page(5000)");
+    let small: Vec<_> = (0..20)
+        .map(|n| started.send(&format!("SELECT numbers({n})")))
+        .collect();
+    match large.answer().await {
+        Err(RequestError::ResponseTooLarge { len, max: 10_000 }) => assert!(len > 10_000),
+        other => panic!("{other:?}"),
+    }
+    for (n, one) in small.into_iter().enumerate() {
+        check_numbers(&one.answer().await.unwrap(), n as i64);
+    }
+    assert_eq!(server.counters().connections, 1);
+}
+
+#[tokio::test]
 async fn a_lost_connection_costs_what_was_on_it_and_is_replaced() {
     let (server, mut started) = quiet_house(|_| {}).await;
     started.opened(1).await;

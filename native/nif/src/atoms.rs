@@ -7,8 +7,8 @@ rustler::atoms! {
     void, rows, set_keyspace, prepared, schema_change,
 
     // Error kinds beside those of `errors`
-    bad_argument, bad_config, bad_value, bad_statement, not_prepared, server, decode_failed,
-    internal, too_many_waiters, unsent, sent, too_late,
+    bad_argument, bad_config, bad_value, bad_statement, not_prepared, response_too_large, server, decode_failed,
+    internal, too_many_waiters, unsent, sent, too_late, over, disabled,
 
     // Values
     nan, infinity, neg_infinity, unset, empty,

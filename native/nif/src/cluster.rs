@@ -1,6 +1,6 @@
 //! The handle of a cluster, and what is done with it as a whole.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -12,6 +12,7 @@ use crate::atoms;
 use crate::config::cluster_config;
 use crate::errors::{reply, NativeError};
 use crate::events::{self, Events, Sink};
+use crate::flights::Flights;
 use crate::reply::{ReadyReply, ReplyTo};
 use crate::request::RequestResource;
 use crate::runtime::{self, Access, Threads};
@@ -21,6 +22,7 @@ use crate::status;
 pub(crate) struct ClusterHandle {
     cluster: ArcSwapOption<Cluster>,
     events: Arc<Events>,
+    flights: Arc<Flights>,
     access: Access,
 }
 
@@ -47,11 +49,8 @@ impl ClusterHandle {
         }
     }
 
-    pub(crate) fn weak(&self) -> Weak<Cluster> {
-        match self.cluster.load().as_ref() {
-            Some(cluster) => Arc::downgrade(cluster),
-            None => Weak::new(),
-        }
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.flights
     }
 
     pub(crate) fn access(&self) -> &Access {
@@ -98,6 +97,7 @@ fn start(
     let handle = ResourceArc::new(ClusterHandle {
         cluster: ArcSwapOption::from(Some(cluster)),
         events,
+        flights: Flights::new(),
         access,
     });
     if env.monitor(&handle, &supervisor).is_none() {
@@ -158,7 +158,7 @@ fn wait_ready<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>) -> Term<'
         // On a runtime thread, for it may find a connection at once and wake all who wait.
         handle.access.handle.spawn(async move {
             if let Err(refused) = cluster.wait(waiter) {
-                refused.ready(Err(palladion_driver::RequestError::Overloaded));
+                refused.ready(Err(palladion_driver::RequestError::TooManyWaiters));
             }
         });
         Ok(request)

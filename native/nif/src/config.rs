@@ -50,7 +50,9 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             // Beyond half of the streams a connection is of little use any more.
             max_orphans: max_in_flight / 2,
             max_frame_size: map.get("max_frame_size")?,
+            max_response_size: map.get("max_response_size")?,
         },
+        max_overflow: map.get("max_overflow")?,
         max_waiters: map.get("max_waiters")?,
         prepared_cache_size: map.get("prepared_cache_size")?,
         timeouts: Timeouts {
@@ -152,7 +154,11 @@ impl<'a> Options<'a> {
     /// A map, or nothing for `nil`.
     fn section(&self, key: &'static str) -> Result<Option<Term<'a>>, NativeError> {
         let value: Term<'a> = self.get(key)?;
-        Ok(Some(value).filter(|value| value.is_map()))
+        match value {
+            map if map.is_map() => Ok(Some(map)),
+            nil if atoms::nil() == nil => Ok(None),
+            _ => Err(NativeError::bad_config(key, "must be a map or nil")),
+        }
     }
 
     fn millis(&self, key: &'static str) -> Result<Duration, NativeError> {

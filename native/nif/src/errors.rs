@@ -134,6 +134,10 @@ impl From<&RequestError> for NativeError {
         match error {
             RequestError::Closed => Self::closed(),
             RequestError::Overloaded => Self::named("overloaded"),
+            RequestError::TooManyWaiters => Self::named("too_many_waiters"),
+            RequestError::ResponseTooLarge { len, max } => Self::new(atoms::response_too_large())
+                .with("size", i64::from(*len))
+                .with("max", i64::from(*max)),
             RequestError::NoConnection { last } => {
                 let error = Self::named("no_connection");
                 match last {
@@ -152,7 +156,8 @@ impl From<&RequestError> for NativeError {
                 let cause = Self::from(failure);
                 let kind = match failure {
                     Failure::Heartbeat(_) => "heartbeat_timeout",
-                    Failure::Closed => "connection_closed",
+                    Failure::Closed => "closed",
+                    Failure::ClosedByServer => "connection_closed",
                     Failure::Panic => "panic",
                     _ => "connection_lost",
                 };

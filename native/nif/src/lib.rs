@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod errors;
 mod events;
+mod flights;
 mod reply;
 mod request;
 mod results;
@@ -16,6 +17,7 @@ mod runtime;
 mod secret;
 mod status;
 mod terms;
+mod timing;
 
 rustler::init!("Elixir.Palladion.Native", load = load);
 

@@ -1,15 +1,15 @@
 //! Replies to callers: each exactly one message `{ref, reply}`, or none after it was cancelled.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use palladion_driver::{Answer, Cluster, Reply, RequestError, RequestState, Waiter};
+use palladion_driver::{Answer, Reply, RequestError, RequestState, Waiter};
 use rustler::env::SavedTerm;
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
 
 use crate::atoms;
 use crate::errors::NativeError;
-use crate::results::{self, Asked};
+use crate::results::{self, RowFormat};
 use crate::runtime::Access;
 
 /// Answers smaller than this are decoded where they were read.
@@ -42,6 +42,17 @@ impl ReplyTo {
         }
     }
 
+    /// Ends without a message: the caller learns of it as a function's result.
+    pub(crate) fn forget(self) {
+        self.state.cancel();
+    }
+
+    /// As [`ReplyTo::forget`], and hands on the reason.
+    pub(crate) fn refuse(self, error: NativeError) -> NativeError {
+        self.forget();
+        error
+    }
+
     /// Sends `{ref, reply}`, unless the caller has given up. Builds the terms first: between the
     /// claim, after which the message is certain, and the sending nothing can fail.
     pub(crate) fn send(mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
@@ -62,7 +73,7 @@ impl ReplyTo {
     }
 }
 
-fn failure<'a>(env: Env<'a>, error: &NativeError) -> Term<'a> {
+pub(crate) fn failure<'a>(env: Env<'a>, error: &NativeError) -> Term<'a> {
     (atoms::error(), error).encode(env)
 }
 
@@ -85,7 +96,8 @@ impl Drop for ReplyTo {
 /// way comes here on a scheduler, so a thread for the rare rest is cheap enough.
 fn off_scheduler(send: impl FnOnce() + Send + 'static) {
     if is_scheduler_thread() {
-        std::thread::spawn(send);
+        // Without a thread there is no way to say it; the caller's own timeout is left.
+        let _ = std::thread::Builder::new().spawn(send);
     } else {
         send();
     }
@@ -94,8 +106,7 @@ fn off_scheduler(send: impl FnOnce() + Send + 'static) {
 /// The reply to a request.
 pub(crate) struct QueryReply {
     pub(crate) to: ReplyTo,
-    pub(crate) asked: Asked,
-    pub(crate) cluster: Weak<Cluster>,
+    pub(crate) format: RowFormat,
     pub(crate) access: Access,
 }
 
@@ -118,11 +129,8 @@ impl Reply for QueryReply {
 
 impl QueryReply {
     fn decode(self, answer: &Answer) {
-        let Self {
-            to, asked, cluster, ..
-        } = self;
-        let cluster = cluster.upgrade();
-        to.send(|env| results::answer(env, answer, &asked, cluster.as_deref()));
+        let Self { to, format, .. } = self;
+        to.send(|env| results::answer(env, answer, format));
     }
 
     fn fail(self, error: &RequestError) {

@@ -14,7 +14,8 @@ use crate::atoms;
 use crate::cluster::{handle_of, ClusterHandle};
 use crate::errors::{value_error, NativeError};
 use crate::reply::{QueryReply, ReplyTo};
-use crate::results::{Asked, RowFormat};
+use crate::results::RowFormat;
+use crate::timing;
 
 /// As much is encoded on a normal scheduler: well below a millisecond's work.
 const BUDGET: usize = 32 * 1024;
@@ -61,7 +62,7 @@ macro_rules! submission {
         $(#[$doc])*
         #[rustler::nif]
         fn $name<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>, $($arg: Term<'a>),+) -> Term<'a> {
-            submit(env, handle, reference, BUDGET, |to| $body(to, $($arg),+))
+            timing::measure(|| submit(env, handle, reference, BUDGET, |to| $body(to, $($arg),+)))
         }
 
         /// The same on a dirty scheduler, after the other has returned `:dirty`.
@@ -115,13 +116,24 @@ fn query<'a>(
     options: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
+    if is_use(statement) {
+        let error = NativeError::new(atoms::bad_statement());
+        return Err(error.with("detail", USE_REFUSED).into());
+    }
     let (parameters, format) = request_options(options)?;
-    to.send(
-        cql::query(statement, &parameters)?,
-        Asked::Rows(format),
-        None,
-    )
+    to.send(cql::query(statement, &parameters)?, format)
 }
+
+/// USE would change one connection of many.
+fn is_use(statement: &str) -> bool {
+    let mut words = statement.split_ascii_whitespace();
+    words
+        .next()
+        .is_some_and(|word| word.eq_ignore_ascii_case("use"))
+}
+
+const USE_REFUSED: &str = "USE would change the keyspace of one connection among many: set the \
+                           option keyspace:, or write keyspace.table";
 
 fn prepare<'a>(
     to: &Submitter<'a>,
@@ -129,11 +141,15 @@ fn prepare<'a>(
     node: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
-    let asked = Asked::Prepare(statement.to_owned());
     let node: Option<usize> = node
         .decode()
         .map_err(|_| NativeError::bad_argument("node"))?;
-    to.send(cql::prepare(statement)?, asked, node)
+    let cluster = to.handle.cluster()?;
+    let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
+    let (state, reply) = to.reply();
+    let flights = to.handle.flights();
+    flights.prepare(cluster, statement, node, reply)?;
+    Ok(ResourceArc::new(RequestResource { state }).encode(to.env))
 }
 
 fn execute<'a>(
@@ -157,7 +173,7 @@ fn execute<'a>(
         }
         Ok::<(), Refused>(())
     })?;
-    to.send(frame, Asked::Rows(format), None)
+    to.send(frame, format)
 }
 
 /// One term for each bind marker: a list by position, or a map by name.
@@ -269,21 +285,26 @@ impl<'a> Submitter<'a> {
         found.ok_or_else(|| NativeError::new(atoms::not_prepared()))
     }
 
-    fn send(&self, frame: Vec<u8>, asked: Asked, node: Option<usize>) -> Result<Term<'a>, Refused> {
+    fn reply(&self) -> (Arc<RequestState>, ReplyTo) {
+        let state = Arc::new(RequestState::default());
+        let to = ReplyTo::new(self.env.pid(), self.reference, Arc::clone(&state));
+        (state, to)
+    }
+
+    fn send(&self, frame: Vec<u8>, format: RowFormat) -> Result<Term<'a>, Refused> {
         let cluster = self.handle.cluster()?;
         let cluster: &Cluster = cluster.as_deref().ok_or_else(NativeError::closed)?;
-        let state = Arc::new(RequestState::default());
+        let (state, to) = self.reply();
         let reply = QueryReply {
-            to: ReplyTo::new(self.env.pid(), self.reference, Arc::clone(&state)),
-            asked,
-            cluster: self.handle.weak(),
+            to,
+            format,
             access: self.handle.access().clone(),
         };
         let request = Request {
             frame,
             reply: Box::new(reply),
         };
-        match cluster.submit(request, node) {
+        match cluster.submit(request, None) {
             Ok(()) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
             Err(refused) => {
                 // The caller gets the error as this function's result, not as a message.
@@ -295,9 +316,14 @@ impl<'a> Submitter<'a> {
 }
 
 /// Gives up on a request. After `:unsent` or `:sent` no message of it exists or will; after
-/// `:too_late` it's certain to be there soon.
+/// `:too_late` it's certain to be there soon, unless it was received before; `:over` is said of a
+/// request for which this was settled before.
 #[rustler::nif]
 fn cancel<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    timing::measure(|| cancelled(env, request))
+}
+
+fn cancelled<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
     let Ok(request) = request.decode::<ResourceArc<RequestResource>>() else {
         return (atoms::error(), NativeError::bad_argument("request")).encode(env);
     };
@@ -305,6 +331,16 @@ fn cancel<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
         Cancelled::Unsent => atoms::unsent(),
         Cancelled::Sent => atoms::sent(),
         Cancelled::TooLate => atoms::too_late(),
+        Cancelled::Over => atoms::over(),
     }
     .encode(env)
+}
+
+/// Whether a request was cancelled or its answer taken: waiting for it would be in vain.
+#[rustler::nif]
+fn is_over<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    match request.decode::<ResourceArc<RequestResource>>() {
+        Ok(request) => request.state.is_over().encode(env),
+        Err(_) => (atoms::error(), NativeError::bad_argument("request")).encode(env),
+    }
 }

@@ -3,7 +3,7 @@
 use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, SchemaChange};
 use palladion_cql::types::ColumnSpec;
 use palladion_cql::DecodeError;
-use palladion_driver::{Answer, Cluster};
+use palladion_driver::Answer;
 use rustler::types::map::map_new;
 use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
@@ -51,22 +51,9 @@ impl RowFormat {
     }
 }
 
-/// What was asked.
-pub(crate) enum Asked {
-    /// QUERY or EXECUTE.
-    Rows(RowFormat),
-    /// PREPARE of this statement, whose answer the cluster remembers.
-    Prepare(String),
-}
-
 /// An answer as `{:ok, result}` or `{:error, {kind, map}}`, where a result is a tuple that begins
 /// with its kind and ends with the server's warnings and the trace's id.
-pub(crate) fn answer<'a>(
-    env: Env<'a>,
-    answer: &Answer,
-    asked: &Asked,
-    cluster: Option<&Cluster>,
-) -> Term<'a> {
+pub(crate) fn answer<'a>(env: Env<'a>, answer: &Answer, format: RowFormat) -> Term<'a> {
     let failed = |error: NativeError| (atoms::error(), error).encode(env);
     let response = match Response::parse(&answer.frame) {
         Ok(response) => response,
@@ -79,35 +66,22 @@ pub(crate) fn answer<'a>(
         }
         _ => return failed(NativeError::new(atoms::decode_failed()).with("detail", "no RESULT")),
     };
-    let mut parts = match (body, asked) {
-        (ResultBody::Void, _) => vec![atoms::void().to_term(env)],
-        (ResultBody::SetKeyspace(keyspace), _) => {
+    let mut parts = match body {
+        ResultBody::Void => vec![atoms::void().to_term(env)],
+        ResultBody::SetKeyspace(keyspace) => {
             vec![atoms::set_keyspace().to_term(env), text(env, &keyspace)]
         }
-        (ResultBody::SchemaChange(change), _) => {
+        ResultBody::SchemaChange(change) => {
             vec![
                 atoms::schema_change().to_term(env),
                 schema_change(env, &change),
             ]
         }
-        (ResultBody::Prepared(prepared), Asked::Prepare(statement)) => {
-            let term = prepared_parts(env, &prepared);
-            if let Some(cluster) = cluster {
-                cluster.prepared().insert(statement, prepared);
-            }
-            term
-        }
-        (ResultBody::Rows(rows), asked) => {
-            let Asked::Rows(format) = asked else {
-                let error = NativeError::new(atoms::decode_failed());
-                return failed(error.with("detail", "ROWS for a statement to be prepared"));
-            };
-            match rows_parts(env, &rows, *format) {
-                Ok(parts) => parts,
-                Err(error) => return failed(error),
-            }
-        }
-        (ResultBody::Prepared(_), Asked::Rows(_)) => {
+        ResultBody::Rows(rows) => match rows_parts(env, &rows, format) {
+            Ok(parts) => parts,
+            Err(error) => return failed(error),
+        },
+        ResultBody::Prepared(_) => {
             let error = NativeError::new(atoms::decode_failed());
             return failed(error.with("detail", "PREPARED for a statement that was executed"));
         }
@@ -121,7 +95,7 @@ pub(crate) fn answer<'a>(
     (atoms::ok(), make_tuple(env, &parts)).encode(env)
 }
 
-fn undecodable(error: &DecodeError) -> NativeError {
+pub(crate) fn undecodable(error: &DecodeError) -> NativeError {
     NativeError::new(atoms::decode_failed()).with("detail", error.to_string())
 }
 
@@ -201,14 +175,11 @@ fn columns_term<'a>(
     Ok(distinct_or_last(env, names, &lists))
 }
 
-/// `:prepared, id, bind markers, result columns`
-fn prepared_parts<'a>(env: Env<'a>, prepared: &Prepared) -> Vec<Term<'a>> {
-    vec![
-        atoms::prepared().to_term(env),
-        NewBinary::from_slice(env, &prepared.id).into(),
-        columns(env, &prepared.bind),
-        columns(env, &prepared.result),
-    ]
+/// `{:prepared, id, bind markers, result columns}`
+pub(crate) fn prepared<'a>(env: Env<'a>, prepared: &Prepared) -> Term<'a> {
+    let id: Term<'a> = NewBinary::from_slice(env, &prepared.id).into();
+    let (bind, result) = (columns(env, &prepared.bind), columns(env, &prepared.result));
+    (atoms::prepared(), id, bind, result).encode(env)
 }
 
 /// `[{name, type}]`

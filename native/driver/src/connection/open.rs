@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
 use super::{ConnectionInfo, MaybeTls, TlsInfo};
+use crate::cluster::Shared;
 use crate::config::{ClusterConfig, ContactPoint};
 use crate::error::Step;
 use crate::login;
@@ -35,9 +36,8 @@ pub(crate) struct Opened<S> {
 pub(crate) async fn open<N: Network>(
     network: &N,
     endpoint: &ContactPoint,
-    config: &ClusterConfig,
+    shared: &Shared,
     tls: Option<&EndpointTls>,
-    stats: &Stats,
 ) -> Result<Opened<N::Stream>, ConnectError> {
     let name: Arc<str> = endpoint.to_string().into();
     let error = |address, failure| ConnectError {
@@ -45,7 +45,7 @@ pub(crate) async fn open<N: Network>(
         address,
         failure,
     };
-    let limit = config.timeouts.connect;
+    let limit = shared.config.timeouts.connect;
     let resolve = network.resolve(&endpoint.host, endpoint.port);
     let addresses = within(Step::Connect, limit, resolve)
         .await
@@ -57,9 +57,10 @@ pub(crate) async fn open<N: Network>(
             network,
             name: &name,
             address,
-            config,
+            shared,
+            config: &shared.config,
             tls,
-            stats,
+            stats: &shared.stats,
         };
         match attempt.run().await {
             Ok(opened) => return Ok(opened),
@@ -92,6 +93,7 @@ struct Attempt<'a, N> {
     network: &'a N,
     name: &'a Arc<str>,
     address: SocketAddr,
+    shared: &'a Shared,
     config: &'a ClusterConfig,
     tls: Option<&'a EndpointTls>,
     stats: &'a Stats,
@@ -100,17 +102,20 @@ struct Attempt<'a, N> {
 impl<N: Network> Attempt<'_, N> {
     async fn run(&self) -> Result<Opened<N::Stream>, Failure> {
         let started = Instant::now();
+        let tcp = self.connect().await?;
+        // Only from here on: one who doesn't even answer must not hold up those who do.
+        let _permit = self.shared.handshakes.acquire().await;
         let Some(tls) = self.tls else {
-            let stream = MaybeTls::Plain(self.connect().await?);
-            return self.login(stream, None, started).await;
+            return self.login(MaybeTls::Plain(tcp), None, started).await;
         };
-        let (stream, view, duration) = match self.secure(tls).await? {
+        let (stream, view, duration) = match self.secure(tls, tcp).await? {
             Some(secured) => secured,
             None => {
                 self.stats.sessions_refused.add();
                 tls.purge();
                 // Stale again: another connection's session, stored in between.
-                let again = self.secure(tls).await?;
+                let tcp = self.connect().await?;
+                let again = self.secure(tls, tcp).await?;
                 again.ok_or(Failure::Unexpected("a stale TLS session, twice"))?
             }
         };
@@ -139,8 +144,11 @@ impl<N: Network> Attempt<'_, N> {
     }
 
     /// Nothing if a session was resumed whose certificate no longer passes.
-    async fn secure(&self, tls: &EndpointTls) -> Result<Option<Secured<N::Stream>>, Failure> {
-        let tcp = self.connect().await?;
+    async fn secure(
+        &self,
+        tls: &EndpointTls,
+        tcp: N::Stream,
+    ) -> Result<Option<Secured<N::Stream>>, Failure> {
         let started = Instant::now();
         let (config, view) = tls.connection();
         let handshake = TlsConnector::from(config).connect(tls.server_name(), tcp);

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use palladion_cql::frame::{set_stream, FrameReader, Sender};
-use palladion_cql::{request, Frame};
+use palladion_cql::{request, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch, Notify};
 use tokio::time::Sleep;
 
 use super::streams::Streams;
@@ -39,8 +39,11 @@ pub(crate) struct ConnectionTask<S> {
     stopping: Stop,
     waiting: Streams<Waiting>,
     load: Arc<Load>,
+    /// Told when there is room in the queue again.
+    room: Arc<Notify>,
     max_orphans: i64,
     frames: FrameReader,
+    max_response_size: u32,
     input: BytesMut,
     output: Vec<u8>,
     written: usize,
@@ -75,6 +78,7 @@ where
         node: usize,
         limits: &ConnectionLimits,
         heartbeat: (Duration, Duration),
+        room: Arc<Notify>,
         stats: Arc<Stats>,
     ) -> (Self, Connection) {
         let (sender, queue) = mpsc::channel(limits.max_queue.max(1));
@@ -92,8 +96,11 @@ where
             stopping: Stop::No,
             waiting: Streams::new(limits.max_in_flight),
             load: Arc::clone(&load),
+            room,
             max_orphans: i64::try_from(limits.max_orphans).unwrap_or(i64::MAX).max(1),
-            frames: FrameReader::new(Sender::Server, limits.max_frame_size),
+            frames: FrameReader::new(Sender::Server, limits.max_frame_size)
+                .keeping(limits.max_response_size),
+            max_response_size: limits.max_response_size,
             input: opened.unread,
             output: Vec::new(),
             written: 0,
@@ -182,6 +189,9 @@ where
             any = true;
             self.take_request(request);
         }
+        if any {
+            self.room.notify_one();
+        }
         any
     }
 
@@ -251,18 +261,27 @@ where
             Err(error) => return Poll::Ready(Err(failure_of(&error))),
         }
         self.heartbeat.last_received = Instant::now();
-        while let Some(frame) = self.frames.next(&mut self.input)? {
-            self.answer(frame)?;
+        while let Some(incoming) = self.frames.incoming(&mut self.input)? {
+            match incoming {
+                Incoming::Frame(frame) => self.answer(frame.header.stream, Ok(frame))?,
+                Incoming::Oversized(header) => {
+                    let too_large = RequestError::ResponseTooLarge {
+                        len: header.length,
+                        max: self.max_response_size,
+                    };
+                    self.answer(header.stream, Err(too_large))?;
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn answer(&mut self, frame: Frame) -> Result<(), Failure> {
-        if frame.header.stream < 0 {
+    fn answer(&mut self, stream: i16, outcome: Result<Frame, RequestError>) -> Result<(), Failure> {
+        if stream < 0 {
             // An event; none is registered for.
             return Ok(());
         }
-        match self.waiting.answered(frame.header.stream)? {
+        match self.waiting.answered(stream)? {
             Waiting::Reply(reply) => {
                 self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
                 self.stats.responses.add();
@@ -272,7 +291,7 @@ where
                     self.stats.late_responses.add();
                 } else {
                     let node = self.node;
-                    reply.complete(Ok(Answer { frame, node }));
+                    reply.complete(outcome.map(|frame| Answer { frame, node }));
                 }
             }
             Waiting::Heartbeat => self.heartbeat.asked = None,

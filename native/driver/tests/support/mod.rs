@@ -93,7 +93,9 @@ pub fn plain(server: &Server) -> ClusterConfig {
             max_in_flight: 1_024,
             max_orphans: 512,
             max_frame_size: 1 << 24,
+            max_response_size: 1 << 23,
         },
+        max_overflow: 0,
         max_waiters: 16,
         prepared_cache_size: 16,
         timeouts: Timeouts {
