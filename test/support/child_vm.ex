@@ -20,6 +20,7 @@ defmodule Palladion.Test.ChildVM do
   @doc """
   Starts a VM and `module.main(argument)` in it.
 
+    * `main:` - another function's name
     * `env:` - more of its environment
     * `erl:` - options of `erl`
   """
@@ -42,7 +43,12 @@ defmodule Palladion.Test.ChildVM do
         :hide,
         :stderr_to_stdout,
         line: 1_000_000,
-        args: paths() ++ ["-e", "#{inspect(__MODULE__)}.child(#{inspect(module)})"],
+        args:
+          paths() ++
+            [
+              "-e",
+              "#{inspect(__MODULE__)}.child(&#{inspect(module)}.#{options[:main] || "main"}/1)"
+            ],
         env: for({name, value} <- env, do: {to_charlist(name), value && to_charlist(value)})
       ])
 
@@ -127,9 +133,9 @@ defmodule Palladion.Test.ChildVM do
   # ---- in the child
 
   @doc false
-  def child(module) do
+  def child(main) do
     {:ok, _} = Application.ensure_all_started(:palladion)
-    "PALLADION_TEST_ARGUMENT" |> System.fetch_env!() |> decode() |> module.main()
+    "PALLADION_TEST_ARGUMENT" |> System.fetch_env!() |> decode() |> main.()
   end
 
   @doc "In the child: says a term to the test."

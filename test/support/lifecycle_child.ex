@@ -24,7 +24,7 @@ defmodule Palladion.Test.LifecycleChild do
     :ok =
       :application.load(
         {:application, :palladion_child,
-         vsn: '1',
+         vsn: ~c"1",
          modules: [],
          registered: [],
          applications: [:kernel, :stdlib, :elixir, :logger, :palladion],

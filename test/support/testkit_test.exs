@@ -16,7 +16,7 @@ defmodule Palladion.Test.TestkitTest do
     tls = [
       cacertfile: server.cacertfile,
       verify: :verify_peer,
-      server_name_indication: 'localhost',
+      server_name_indication: ~c"localhost",
       active: false,
       mode: :binary,
       log_level: :emergency

@@ -41,10 +41,14 @@ defmodule Palladion.Config.Seal do
     end
   end
 
+  # What is no password stays as it is, to be found wrong later.
   defp seal_auth(:password, value) do
     case text(value) do
-      {:ok, text} when text != "" -> Secret.wrap(text)
-      _ -> value
+      {:ok, text} when text != "" ->
+        if String.contains?(text, <<0>>), do: value, else: Secret.wrap(text)
+
+      _ ->
+        value
     end
   end
 

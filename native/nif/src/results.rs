@@ -4,7 +4,7 @@ use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, Sch
 use palladion_cql::types::ColumnSpec;
 use palladion_cql::DecodeError;
 use palladion_driver::Answer;
-use rustler::types::map::map_new;
+use rustler::types::map::{map_new, MapIterator};
 use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
 
@@ -142,6 +142,9 @@ fn rows_term<'a>(
             .collect(),
         _ => names.to_vec(),
     };
+    let order = map_order(env, &keys);
+    let keys: Vec<_> = order.iter().filter_map(|i| keys.get(*i).copied()).collect();
+    let mut sorted = Vec::with_capacity(keys.len());
     let mut terms = Vec::with_capacity(rows.count);
     let mut builder = TermBuilder {
         env,
@@ -151,10 +154,33 @@ fn rows_term<'a>(
         terms.push(match format.shape {
             Shape::Lists => cells.encode(env),
             Shape::Tuples => make_tuple(env, cells),
-            _ => distinct_or_last(env, &keys, cells),
+            _ => {
+                sorted.clear();
+                sorted.extend(order.iter().filter_map(|i| cells.get(*i).copied()));
+                distinct_or_last(env, &keys, &sorted)
+            }
         });
     })?;
     Ok(terms.encode(env))
+}
+
+/// The order in which the BEAM keeps these keys in a map. It sorts the keys of every map that it
+/// makes, by insertion, which is quick when they are in order already.
+fn map_order<'a>(env: Env<'a>, keys: &[Term<'a>]) -> Vec<usize> {
+    let positions: Vec<Term<'a>> = (0..keys.len()).map(|i| i.encode(env)).collect();
+    let all = || (0..keys.len()).collect();
+    match Term::map_from_term_arrays(env, keys, &positions) {
+        Ok(map) => MapIterator::new(map)
+            .map(|pairs| {
+                pairs
+                    .filter_map(|(_, position)| position.decode().ok())
+                    .collect()
+            })
+            .filter(|order: &Vec<usize>| order.len() == keys.len())
+            .unwrap_or_else(all),
+        // Equal names: the last one counts, so their order must stay.
+        Err(_) => all(),
+    }
 }
 
 /// A map of names to lists with a term for each row.

@@ -183,7 +183,9 @@ fn vector_items<B: Builder>(
         len: bytes.len(),
     };
     let mut reader = Reader::new(bytes);
-    if item.fixed_len().unwrap_or(1).checked_mul(dimension) > Some(bytes.len()) {
+    // An item has at least one byte: no memory is taken for more than there can be.
+    let least = item.fixed_len().unwrap_or(1).max(1).checked_mul(dimension);
+    if least.is_none_or(|least| least > bytes.len()) {
         return Err(wrong_length);
     }
     let mut items = Vec::with_capacity(dimension);

@@ -163,7 +163,15 @@ fn content<'a, S: Source<'a>>(
             }
             put(out, &narrow.to_be_bytes(), budget, ty)
         }
-        ColumnType::Uuid | ColumnType::Timeuuid => put(out, &need!(source.uuid()), budget, ty),
+        ColumnType::Uuid => put(out, &need!(source.uuid()), budget, ty),
+        ColumnType::Timeuuid => {
+            let uuid = need!(source.uuid());
+            // Of version 1, which has a time.
+            if uuid[6] & 0xF0 != 0x10 {
+                return Err(problem(Problem::OutOfRange));
+            }
+            put(out, &uuid, budget, ty)
+        }
         ColumnType::Timestamp => put(out, &need!(source.timestamp()).to_be_bytes(), budget, ty),
         ColumnType::Date => {
             let days = need!(source.date()).checked_add(1 << 31);

@@ -239,6 +239,7 @@ fn values_beyond_their_type_are_out_of_range() {
         (ColumnType::Time, Value::Time(-1)),
         (ColumnType::Time, Value::Time(86_400_000_000_000)),
         (ColumnType::Duration, mixed),
+        (ColumnType::Timeuuid, Value::Uuid([0x40; 16])),
     ] {
         let error = encoded(&value, &ty).unwrap_err();
         assert_eq!(error.problem, Problem::OutOfRange, "{ty}");
@@ -350,6 +351,22 @@ fn a_hostile_count_is_refused_before_memory_is_taken_for_it() {
     assert_eq!(decode(set), Err(DecodeError::Truncated("list")));
     let map = map(ColumnType::Int, ColumnType::Int);
     assert_eq!(decode(map), Err(DecodeError::Truncated("map")));
+
+    let vector = |item, dimension| ColumnType::Vector(Box::new(item), dimension);
+    let nothing = vector(ColumnType::Float, 0);
+    for (item, dimension) in [
+        (ColumnType::Text, 1 << 60),
+        (ColumnType::Double, 1 << 60),
+        (ColumnType::Double, usize::MAX),
+        (vector(ColumnType::Double, usize::MAX), 1 << 60),
+        (nothing, 1 << 60),
+    ] {
+        let wrong_length = DecodeError::BadLength {
+            ty: "vector",
+            len: bytes.len(),
+        };
+        assert_eq!(decode(vector(item, dimension)), Err(wrong_length));
+    }
 
     bytes[0] = 0xFF;
     let negative = super::decode(&mut Values, &list(ColumnType::Int), Some(&bytes));

@@ -53,16 +53,24 @@ impl<'a> TermBuilder<'a> {
     }
 
     fn big(&self, bytes: &[u8]) -> Term<'a> {
-        match <[u8; 8]>::try_from(bytes) {
-            Ok(bytes) => i64::from_be_bytes(bytes).encode(self.env),
-            Err(_) => BigInt::from_signed_bytes_be(bytes).encode(self.env),
+        match short_integer(bytes) {
+            Some(integer) => integer.encode(self.env),
+            None => BigInt::from_signed_bytes_be(bytes).encode(self.env),
         }
     }
 }
 
+/// An integer of at most eight bytes. Longer ones go through the external term format, which
+/// costs more than all other cells of a row.
+fn short_integer(bytes: &[u8]) -> Option<i64> {
+    let missing = 8usize.checked_sub(bytes.len())?;
+    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xFF };
+    let mut extended = [sign; 8];
+    extended[missing..].copy_from_slice(bytes);
+    Some(i64::from_be_bytes(extended))
+}
+
 const MILLIS_A_DAY: i64 = 86_400_000;
-/// The years that `Calendar.ISO` takes.
-const YEARS: std::ops::RangeInclusive<i64> = -9_999..=9_999;
 
 impl<'a> Builder for TermBuilder<'a> {
     type Term = Term<'a>;
@@ -90,8 +98,15 @@ impl<'a> Builder for TermBuilder<'a> {
     fn decimal(&mut self, scale: i32, unscaled: &[u8]) -> Term<'a> {
         let env = self.env;
         let negative = unscaled.first().is_some_and(|byte| *byte & 0x80 != 0);
-        let number = BigInt::from_signed_bytes_be(unscaled);
-        let (sign, number) = if negative { (-1, -number) } else { (1, number) };
+        let sign: i64 = if negative { -1 } else { 1 };
+        let coef = match short_integer(unscaled) {
+            Some(integer) => integer.unsigned_abs().encode(env),
+            None => {
+                let unscaled = BigInt::from_signed_bytes_be(unscaled);
+                let coef: BigInt = unscaled * sign;
+                coef.encode(env)
+            }
+        };
         let module = if self.forms.decimal_package {
             atoms::elixir_decimal()
         } else {
@@ -106,7 +121,7 @@ impl<'a> Builder for TermBuilder<'a> {
         let values = [
             module.to_term(env),
             sign.encode(env),
-            number.encode(env),
+            coef,
             (-i64::from(scale)).encode(env),
         ];
         self.structure(&keys.map(|key| key.to_term(env)), &values)
@@ -144,7 +159,7 @@ impl<'a> Builder for TermBuilder<'a> {
     fn timestamp(&mut self, millis: i64) -> Term<'a> {
         let env = self.env;
         let (year, month, day) = civil::from_days(millis.div_euclid(MILLIS_A_DAY));
-        if self.forms.integer_timestamps || !YEARS.contains(&year) {
+        if self.forms.integer_timestamps || !civil::YEARS.contains(&year) {
             return millis.encode(env);
         }
         let of_day = millis.rem_euclid(MILLIS_A_DAY);
@@ -185,7 +200,7 @@ impl<'a> Builder for TermBuilder<'a> {
     fn date(&mut self, days: i64) -> Term<'a> {
         let env = self.env;
         let (year, month, day) = civil::from_days(days);
-        if !YEARS.contains(&year) {
+        if !civil::YEARS.contains(&year) {
             return days.encode(env);
         }
         let keys = [

@@ -2,6 +2,11 @@
 //!
 //! Shifting the year's start to March puts the leap day last, so that months have a regular length.
 
+use std::ops::RangeInclusive;
+
+/// The years that `Calendar.ISO` takes.
+pub(super) const YEARS: RangeInclusive<i64> = -9_999..=9_999;
+
 /// Year, month and day of a number of days since 1970-01-01.
 pub(super) fn from_days(days: i64) -> (i64, u8, u8) {
     let shifted = days + 719_468;

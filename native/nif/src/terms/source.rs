@@ -1,6 +1,7 @@
 //! From terms to what an encoder asks for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use palladion_cql::value::{uuid, Answer, Source};
 use rustler::types::map::MapIterator;
@@ -52,30 +53,51 @@ impl<'a> TermSource<'a> {
         term.map_get(field).ok()?.decode().ok()
     }
 
+    /// The same, where a struct made by hand could have anything.
+    fn field_in(term: Term<'a>, field: Atom, range: RangeInclusive<i64>) -> Option<i64> {
+        Self::int_field(term, field).filter(|value| range.contains(value))
+    }
+
+    /// A number out of a struct with a calendar; an integer is that number itself.
+    fn calendar(self, module: Atom, number: fn(Term<'a>) -> Option<i64>) -> Answer<i64> {
+        let Some(term) = self.structure(module) else {
+            return self.int();
+        };
+        let calendar = term.map_get(atoms::calendar());
+        if calendar.is_ok_and(|calendar| atoms::elixir_calendar_iso() == calendar) {
+            number(term).map_or(Answer::OutOfRange, Answer::Yes)
+        } else {
+            Answer::No
+        }
+    }
+
     /// Days since 1970 of a struct that has a date.
     fn days(term: Term<'a>) -> Option<i64> {
-        let field = |name| Self::int_field(term, name);
-        Some(civil::to_days(
-            field(atoms::year())?,
-            field(atoms::month())?,
-            field(atoms::day())?,
-        ))
+        let year = Self::field_in(term, atoms::year(), civil::YEARS)?;
+        let month = Self::field_in(term, atoms::month(), 1..=12)?;
+        let day = Self::field_in(term, atoms::day(), 1..=31)?;
+        let days = civil::to_days(year, month, day);
+        // Not the 31st of a shorter month.
+        (i64::from(civil::from_days(days).2) == day).then_some(days)
     }
 
     /// Microseconds since midnight of a struct that has a time.
     fn micros_of_day(term: Term<'a>) -> Option<i64> {
-        let field = |name| Self::int_field(term, name);
+        let hour = Self::field_in(term, atoms::hour(), 0..=23)?;
+        let minute = Self::field_in(term, atoms::minute(), 0..=59)?;
+        let second = Self::field_in(term, atoms::second(), 0..=59)?;
         let (micros, _precision): (i64, i64) =
             term.map_get(atoms::microsecond()).ok()?.decode().ok()?;
-        let seconds =
-            (field(atoms::hour())? * 60 + field(atoms::minute())?) * 60 + field(atoms::second())?;
-        Some(seconds * 1_000_000 + micros)
+        let seconds = (hour * 60 + minute) * 60 + second;
+        (0..1_000_000)
+            .contains(&micros)
+            .then(|| seconds * 1_000_000 + micros)
     }
 
     fn date_time_millis(term: Term<'a>) -> Option<i64> {
-        let offset = Self::int_field(term, atoms::utc_offset())?
-            + Self::int_field(term, atoms::std_offset())?;
-        let of_day = Self::micros_of_day(term)?.div_euclid(1_000);
+        let offset = Self::field_in(term, atoms::utc_offset(), -86_400..=86_400)?
+            + Self::field_in(term, atoms::std_offset(), -86_400..=86_400)?;
+        let of_day = Self::micros_of_day(term)? / 1_000;
         Some(Self::days(term)? * 86_400_000 + of_day - offset * 1_000)
     }
 }
@@ -129,6 +151,9 @@ impl<'a> Source<'a> for TermSource<'a> {
         let Some(term) = self.term().filter(|term| term.is_integer()) else {
             return Answer::No;
         };
+        if let Ok(short) = term.decode::<i64>() {
+            return Answer::Yes(shortest(short));
+        }
         let number = term.decode::<BigInt>();
         Answer::from_option(number.ok().map(|number| number.to_signed_bytes_be()))
     }
@@ -207,26 +232,17 @@ impl<'a> Source<'a> for TermSource<'a> {
     }
 
     fn timestamp(self) -> Answer<i64> {
-        match self.structure(atoms::elixir_date_time()) {
-            Some(term) => Answer::from_option(Self::date_time_millis(term)),
-            None => self.int(),
-        }
+        self.calendar(atoms::elixir_date_time(), Self::date_time_millis)
     }
 
     fn date(self) -> Answer<i64> {
-        match self.structure(atoms::elixir_date()) {
-            Some(term) => Answer::from_option(Self::days(term)),
-            None => self.int(),
-        }
+        self.calendar(atoms::elixir_date(), Self::days)
     }
 
     fn time(self) -> Answer<i64> {
-        match self.structure(atoms::elixir_time()) {
-            Some(term) => {
-                Answer::from_option(Self::micros_of_day(term).map(|micros| micros * 1_000))
-            }
-            None => self.int(),
-        }
+        self.calendar(atoms::elixir_time(), |term| {
+            Self::micros_of_day(term).map(|micros| micros * 1_000)
+        })
     }
 
     fn duration(self) -> Answer<(i32, i32, i64)> {
@@ -320,6 +336,13 @@ impl<'a> Source<'a> for TermSource<'a> {
         let value = atom.and_then(|atom| term.map_get(atom).ok());
         Answer::Yes(value.map(Self::Term))
     }
+}
+
+/// Two's complement in as few bytes as hold it.
+fn shortest(integer: i64) -> Vec<u8> {
+    let bytes = integer.to_be_bytes();
+    let sign_bits = (if integer < 0 { !integer } else { integer }).leading_zeros() - 1;
+    bytes[(sign_bits / 8) as usize..].to_vec()
 }
 
 enum Either<L, R> {

@@ -112,7 +112,13 @@ fn content_of(ty: &ColumnType) -> BoxedStrategy<Value> {
             .prop_map(|n| Value::Float(n.into()))
             .boxed(),
         ColumnType::Timestamp => any::<i64>().prop_map(Value::Timestamp).boxed(),
-        ColumnType::Uuid | ColumnType::Timeuuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+        ColumnType::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+        ColumnType::Timeuuid => any::<[u8; 16]>()
+            .prop_map(|mut uuid| {
+                uuid[6] = 0x10 | uuid[6] & 0x0F;
+                Value::Uuid(uuid)
+            })
+            .boxed(),
         ColumnType::Varint => bytes(1..20).prop_map(Value::Varint).boxed(),
         ColumnType::Decimal => (any::<i32>(), bytes(1..20))
             .prop_map(|(scale, unscaled)| Value::Decimal(scale, unscaled))

@@ -1,0 +1,230 @@
+defmodule Palladion.Integration.SecretsTest do
+  @moduledoc """
+  No secret shows: not in what is printed, reported, logged or dumped, whatever goes wrong.
+
+  Each place is searched for a canary too, which stands there openly: a search that finds nothing has to find that.
+  """
+
+  use ExUnit.Case, async: true
+
+  import Palladion.Test.Certificates, only: [tmp_dir: 1, openssl!: 1, openssl!: 3]
+
+  alias Palladion.Config
+  alias Palladion.Test.{ChildVM, Leaks, SecretsChild, Testkit}
+
+  @moduletag timeout: 180_000
+  @moduletag :capture_log
+
+  setup :tmp_dir
+
+  setup %{tmp_dir: dir} do
+    random = fn name -> name <> "-" <> Base.url_encode64(:crypto.strong_rand_bytes(18)) end
+
+    secrets = %{
+      password: random.("password"),
+      wrong_password: random.("wrong"),
+      key_password: random.("key")
+    }
+
+    server = Testkit.start_server(client_auth: :required, user: "ann", password: secrets.password)
+
+    key = Path.join(dir, "client.key")
+    File.cp!(server.client_keyfile, key)
+
+    encrypted_key =
+      openssl!(
+        key,
+        "encrypted.key",
+        ~w(pkcs8 -topk8 -v2 aes-256-cbc -passout) ++ ["pass:" <> secrets.key_password]
+      )
+
+    # Too short for the native library, which is the one to refuse it.
+    weak_key = Path.join(dir, "weak.key")
+    weak_certificate = Path.join(dir, "weak.crt")
+
+    openssl!(
+      ~w(req -x509 -newkey rsa:1024 -nodes -subj /CN=weak -days 1 -keyout) ++
+        [weak_key, "-out", weak_certificate]
+    )
+
+    tls = [cacertfile: server.cacertfile, certfile: server.client_certfile]
+    options = [contact_points: [{server.host, server.port}], pool: [size: 2]]
+    auth = [username: "ann", password: secrets.password]
+    plain = [tls: tls ++ [keyfile: key], auth: auth] ++ options
+
+    encrypted =
+      [
+        tls: tls ++ [keyfile: encrypted_key, password: secrets.key_password],
+        auth: [username: "ann", password: String.to_charlist(secrets.password)]
+      ] ++ options
+
+    %{
+      secrets: Map.values(secrets) ++ Leaks.key_secrets(key) ++ Leaks.key_secrets(weak_key),
+      good: [plain: plain, encrypted: encrypted],
+      bad: bad(plain, encrypted, secrets, {weak_certificate, weak_key}),
+      # As long as the longest password.
+      canary: random.("the-canary")
+    }
+  end
+
+  # What is wrong is wrong near a secret, or the secret itself.
+  defp bad(plain, encrypted, secrets, {weak_certificate, weak_key}) do
+    %{password: password, wrong_password: wrong, key_password: key_password} = secrets
+
+    [
+      misspelt: put_in(plain[:auth], username: "ann", pasword: password),
+      misspelt_section: [atuh: [password: password]] ++ plain,
+      misplaced: [password: password] ++ plain,
+      misplaced_key_password: [key_password: key_password] ++ encrypted,
+      no_list: put_in(plain[:auth], password),
+      no_keyword_list: put_in(plain[:auth], ["ann", password]),
+      improper: put_in(plain[:auth], [:ann | password]),
+      no_string: put_in(plain[:auth][:password], {:password, password}),
+      no_username: put_in(plain[:auth], password: password),
+      zero: put_in(plain[:auth][:password], password <> <<0>>),
+      function: put_in(plain[:auth][:password], Function.capture(:erlang, :make_ref, 0)),
+      without_tls: put_in(plain[:tls], false),
+      tls_no_list: put_in(encrypted[:tls], key_password),
+      wrong_key_password: put_in(encrypted[:tls][:password], wrong),
+      no_key_password: put_in(encrypted[:tls][:password], nil),
+      key_as_certificate: put_in(plain[:tls][:certfile], plain[:tls][:keyfile]),
+      key_as_authority: put_in(plain[:tls][:cacertfile], plain[:tls][:keyfile]),
+      key_of_another: put_in(plain[:tls][:keyfile], weak_key),
+      weak_key:
+        plain |> put_in([:tls, :certfile], weak_certificate) |> put_in([:tls, :keyfile], weak_key),
+      refused: [sync_connect: 1_000] ++ put_in(plain[:auth][:password], wrong),
+      other_problem: [pool: [size: -1]] ++ encrypted,
+      no_keywords_at_all: password
+    ]
+  end
+
+  describe "here" do
+    test "configuration shows none, sealed or loaded", context do
+      for {name, options} <- context.good do
+        {:ok, config} = Config.load([name: name] ++ options)
+        assert_none([config, Config.to_native(config)], context.secrets, :closures_too)
+        assert_none([Config.seal(options), Palladion.child_spec(options)], context.secrets)
+      end
+
+      assert context.good |> printed() |> Leaks.forms(hd(context.secrets)) != []
+    end
+
+    test "errors of a configuration show none", context do
+      for {name, options} <- context.bad do
+        options = if is_list(options), do: [name: name] ++ options, else: options
+        assert_none([Config.seal(options)], context.secrets)
+
+        case Config.load(options) do
+          {:error, error} ->
+            assert_none([error, Exception.message(error)], context.secrets, :closures_too)
+
+          # Refused by the native library, or by the server.
+          {:ok, config} ->
+            assert name in [:weak_key, :refused]
+            assert_none([config], context.secrets, :closures_too)
+        end
+      end
+    end
+
+    defp assert_none(terms, secrets, closures \\ :but_not_closures) do
+      text = printed(terms)
+      for secret <- secrets, do: assert(Leaks.forms(text, secret) == [])
+
+      if closures == :closures_too do
+        binary = Leaks.text(:erlang.term_to_binary(terms))
+        for secret <- secrets, do: assert(Leaks.forms(binary, secret) == [])
+      end
+    end
+
+    defp printed(term) do
+      [
+        inspect(term, limit: :infinity, printable_limit: :infinity),
+        inspect(term, limit: :infinity, printable_limit: :infinity, structs: false),
+        :unicode.characters_to_binary(:io_lib.format(~c"~tp ~w", [term, term]))
+      ]
+      |> IO.iodata_to_binary()
+      |> Leaks.text()
+    end
+  end
+
+  describe "a VM in which everything goes wrong" do
+    test "shows none in states, specifications, dictionaries, messages, tables, reports and its dump",
+         %{tmp_dir: dir, secrets: secrets, canary: canary} = context do
+      seen = Path.join(dir, "seen")
+      File.mkdir!(seen)
+      given = [given: context.good[:encrypted]]
+      file = write_secrets(dir, context.good ++ given ++ context.bad)
+
+      argument = %{
+        dir: seen,
+        canary: canary,
+        secrets: file,
+        good: Keyword.keys(context.good),
+        given: [:given],
+        bad: Keyword.keys(context.bad)
+      }
+
+      vm = start(argument, "main")
+      assert {:failed, failed} = ChildVM.receive(vm)
+      assert Keyword.keys(context.bad) -- failed == []
+      assert ChildVM.receive(vm) == :done
+
+      for name <- File.ls!(seen) do
+        seen
+        |> Path.join(name)
+        |> File.read!()
+        |> Leaks.text()
+        |> assert_only_canary(name, canary, secrets)
+      end
+
+      # Two looks at seven kinds, and the log.
+      assert length(File.ls!(seen)) == 15
+      log = File.read!(Path.join(seen, "log"))
+      for kind <- ~w(crash_report supervisor_report progress), do: assert(log =~ kind)
+
+      assert_dump(vm, canary, secrets)
+    end
+
+    test "shows none in its dump while the configuration is being read", context do
+      file = write_secrets(context.tmp_dir, context.good)
+      argument = %{canary: context.canary, secrets: file, name: :encrypted}
+      vm = start(argument, "main_while_reading")
+      assert ChildVM.receive(vm) == :done
+      assert_dump(vm, context.canary, context.secrets)
+    end
+  end
+
+  defp write_secrets(dir, secrets) do
+    path = Path.join(dir, "secrets")
+    File.write!(path, :erlang.term_to_binary(secrets))
+    path
+  end
+
+  defp start(argument, main) do
+    vm =
+      ChildVM.start(SecretsChild, argument, main: main, erl: ["-logger handle_sasl_reports true"])
+
+    on_exit(fn -> ChildVM.clean_up(vm) end)
+    vm
+  end
+
+  defp assert_dump(vm, canary, secrets) do
+    ChildVM.send(vm, :dump)
+    assert {1, _ms} = ChildVM.await_exit(vm)
+    dump = File.read!(vm.crash_dump)
+    assert dump =~ "Slogan: planted"
+    dump = Leaks.dump(dump)
+    assert_only_canary(dump, "the dump", canary, secrets)
+    # In a binary, and in a list.
+    assert [:list, _ | _] = Leaks.forms(dump, canary)
+  end
+
+  defp assert_only_canary(text, where, canary, secrets) do
+    assert Leaks.forms(text, canary) != [],
+           "the canary is not in #{where}: the search is of no use"
+
+    for secret <- secrets do
+      assert Leaks.forms(text, secret) == [], "#{where} shows #{inspect(secret)}"
+    end
+  end
+end

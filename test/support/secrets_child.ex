@@ -1,0 +1,279 @@
+defmodule Palladion.Test.SecretsChild do
+  @moduledoc """
+  The VM of `Palladion.Integration.SecretsTest`: it has clusters with secrets, lets everything go wrong that can, and writes
+  into files all that can be seen of it. What it looks for it must not know: the test reads the files.
+
+  The secrets come from a file into the application environment, as from config/runtime.exs, in a process that is sensitive and
+  ends. The canary is what the child is told openly, and keeps wherever a secret might be.
+  """
+
+  import Palladion.Test.ChildVM, only: [say: 1, hear: 0]
+
+  alias Palladion.Test.Clusters
+
+  @app :secrets_child
+
+  @doc false
+  def main(%{dir: dir, canary: canary} = argument) do
+    Process.flag(:trap_exit, true)
+    :ok = log_into(Path.join(dir, "log"))
+    sensitive(fn -> put_environment(argument.secrets) end)
+    plant(canary)
+
+    good = Enum.map(argument.good, &start_supervised/1)
+    given = Enum.map(argument.given, &start_given(&1, argument.secrets))
+    for {name, _} <- good ++ given, do: :ok = Palladion.await_ready(name, 20_000)
+    for {name, _} <- good ++ given, do: {:ok, _} = Palladion.query(name, "SELECT echo(int)", [1])
+
+    failed = Enum.map(argument.bad, &start_supervised/1)
+    say({:failed, for({name, {:error, _}} <- failed, do: name)})
+
+    look(dir, "before", good ++ given)
+    for {name, _} <- good ++ given, do: crash(name)
+    for {name, _} <- good ++ given, do: wait_until_back(name)
+    look(dir, "after", good ++ given)
+    say(:done)
+    end_as(hear())
+  end
+
+  @doc "A child that is halted while the configuration is being read, with all secrets already in hand."
+  def main_while_reading(argument) do
+    name = argument.name
+    parent = self()
+
+    sensitive(fn ->
+      put_environment(argument.secrets)
+      options = Application.get_env(@app, name)
+      hang = fn -> hang(parent) end
+      Application.put_env(@app, name, put_in(options[:auth][:password], hang))
+    end)
+
+    plant(argument.canary)
+    spawn(fn -> start_supervised(name) end)
+    receive do: (:reading -> say(:done))
+    end_as(hear())
+  end
+
+  defp hang(parent) do
+    send(parent, :reading)
+    Process.sleep(:infinity)
+  end
+
+  # A dump shows all processes: none of these is a secret's place.
+  defp end_as(:dump), do: :erlang.halt(~c"planted")
+  defp end_as(:halt), do: System.halt(0)
+
+  # ---- secrets
+
+  defp put_environment(path) do
+    for {name, options} <- read(path), do: Application.put_env(@app, name, options)
+    :ok
+  end
+
+  # Not by File.read/1, which has another process read it.
+  defp read(path) do
+    {:ok, file} = :file.open(path, [:raw, :read, :binary])
+    {:ok, content} = :file.read(file, 1_000_000)
+    :ok = :file.close(file)
+    :erlang.binary_to_term(content)
+  end
+
+  defp sensitive(fun) do
+    parent = self()
+
+    {pid, monitor} =
+      :erlang.spawn_opt(
+        fn ->
+          Process.flag(:sensitive, true)
+          send(parent, {self(), fun.()})
+        end,
+        [:monitor]
+      )
+
+    receive do
+      {^pid, result} ->
+        receive do: ({:DOWN, ^monitor, _, _, _} -> result)
+
+      {:DOWN, ^monitor, _, _, reason} ->
+        exit(reason)
+    end
+  end
+
+  # ---- clusters under a user's supervisors
+
+  defp start_supervised(name) do
+    children = [{Palladion, otp_app: @app, name: name}]
+    {name, Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 100)}
+  end
+
+  # With options in the child specification. Whoever makes one has the secrets in hand; what is looked at here is what remains.
+  defp start_given(name, path) do
+    spec =
+      sensitive(fn ->
+        {^name, options} = List.keyfind(read(path), name, 0)
+        Palladion.child_spec([name: name] ++ options)
+      end)
+
+    {name, Supervisor.start_link([spec], strategy: :one_for_one, max_restarts: 100)}
+  end
+
+  defp supervisor_of(name) do
+    {:dictionary, dictionary} = name |> GenServer.whereis() |> Process.info(:dictionary)
+    hd(dictionary[:"$ancestors"])
+  end
+
+  # Each process of the cluster, by an exception and by a kill; then the whole of it.
+  defp crash(name) do
+    for pid <- children(name) do
+      try do
+        GenServer.call(pid, :what_it_does_not_know)
+      catch
+        :exit, _ -> :ok
+      end
+    end
+
+    wait_until_back(name)
+    Enum.each(children(name), &kill/1)
+    wait_until_back(name)
+    kill(GenServer.whereis(name))
+  end
+
+  defp children(name) do
+    for {_id, pid, _type, _modules} <- Supervisor.which_children(name), is_pid(pid), do: pid
+  end
+
+  defp kill(pid) do
+    monitor = Process.monitor(pid)
+    Process.exit(pid, :kill)
+    receive do: ({:DOWN, ^monitor, _, _, _} -> :ok)
+  end
+
+  defp wait_until_back(name) do
+    Clusters.eventually("#{inspect(name)} is back", fn ->
+      is_pid(GenServer.whereis(name)) and Enum.any?(children(name), &Process.alive?/1) and
+        match?({:ok, _}, Palladion.query(name, "SELECT echo(int)", [1]))
+    end)
+  end
+
+  # ---- what can be seen
+
+  defp look(dir, moment, clusters) do
+    write(dir, "#{moment}-states", states(clusters))
+    write(dir, "#{moment}-specs", specs(clusters))
+    write(dir, "#{moment}-dictionaries", of_all(:dictionary))
+    write(dir, "#{moment}-messages", of_all(:messages))
+    write(dir, "#{moment}-persistent_terms", :persistent_term.get())
+    write(dir, "#{moment}-tables", tables())
+
+    # Here nothing may hide, not even in a closure.
+    names = Enum.map(clusters, &elem(&1, 0))
+    palladion = Enum.filter(:persistent_term.get(), &match?({{Palladion, _}, _}, &1))
+    own = for name <- names ++ [:canary], pid <- pids(name), do: :sys.get_state(pid)
+    File.write!(Path.join(dir, "#{moment}-own"), :erlang.term_to_binary({own, palladion}))
+  end
+
+  defp pids(:canary), do: [:canary]
+
+  defp pids(name), do: [GenServer.whereis(name) | children(name)]
+
+  defp states(clusters) do
+    for {name, _} <- clusters do
+      user = supervisor_of(name)
+      for pid <- [user | pids(name)], do: {:sys.get_state(pid), :sys.get_status(pid)}
+    end ++ [:sys.get_state(:canary)]
+  end
+
+  defp specs(clusters) do
+    for {name, _} <- clusters do
+      user = supervisor_of(name)
+
+      for supervisor <- [user, name], {id, _, _, _} <- Supervisor.which_children(supervisor) do
+        :supervisor.get_childspec(supervisor, id)
+      end
+    end ++ [:supervisor.get_childspec(CanarySupervisor, :canary)]
+  end
+
+  defp of_all(item) do
+    for pid <- Process.list(), pid != self(), do: {pid, Process.info(pid, item)}
+  end
+
+  # The application environment is where users keep their secrets, and a dump doesn't show it.
+  defp tables do
+    for table <- :ets.all(), table != :ac_tab, :ets.info(table, :protection) != :private do
+      {table, :ets.tab2list(table)}
+    end
+  end
+
+  defp write(dir, name, term) do
+    formats = [limit: :infinity, printable_limit: :infinity]
+
+    File.write!(Path.join(dir, name), [
+      inspect(term, formats),
+      inspect(term, [structs: false] ++ formats),
+      :io_lib.format(~c"~tp", [term]),
+      :io_lib.format(~c"~w", [term])
+    ])
+  end
+
+  # ---- the canary: what the search must find in each place
+
+  defp plant(canary) do
+    {:ok, _} = Agent.start_link(fn -> canary end, name: :canary)
+    :persistent_term.put(:canary, canary)
+    :ets.new(:canary_table, [:named_table, :public]) |> :ets.insert({:canary, canary})
+    charlist = String.to_charlist(canary)
+    # Binaries of this size are kept apart from the heaps.
+    large = String.duplicate("-", 200) <> canary <> String.duplicate("-", 201)
+
+    pid =
+      spawn_link(fn ->
+        Process.put(:canary, {canary, large})
+        receive do: ({:never, ^charlist} -> :ok)
+      end)
+
+    send(pid, {:canary, canary})
+    child = %{id: :canary, start: {Agent, :start_link, [__MODULE__, :keep, [canary]]}}
+    {:ok, _} = Supervisor.start_link([child], strategy: :one_for_one, name: CanarySupervisor)
+    {:ok, doomed} = Agent.start(fn -> canary end)
+    catch_exit(fn -> Agent.get(doomed, fn canary -> exit({:canary, canary}) end) end)
+  end
+
+  @doc false
+  def keep(canary), do: canary
+
+  defp catch_exit(fun) do
+    fun.()
+  catch
+    :exit, _ -> :ok
+  end
+
+  # ---- the log, with everything that OTP reports: as it is reported, and as Elixir's Logger words it
+
+  defp log_into(path) do
+    :logger.set_primary_config(:level, :all)
+    %{filters: filters} = :logger.get_primary_config()
+    # The first filter: the next one words it.
+    raw = {:leaks, {&__MODULE__.log_raw/2, path}}
+    :logger.set_primary_config(:filters, [raw | filters])
+    :logger.add_handler(:leaks, __MODULE__, %{config: path, level: :all})
+  end
+
+  @doc false
+  def log_raw(event, path) do
+    append(path, [
+      :logger_formatter.format(event, %{single_line: false}),
+      :io_lib.format(~c"~w", [event])
+    ])
+
+    :ignore
+  end
+
+  @doc false
+  def log(event, %{config: path}), do: append(path, :logger_formatter.format(event, %{}))
+
+  defp append(path, text) do
+    {:ok, file} = :file.open(path, [:append, :raw])
+    :ok = :file.write(file, :unicode.characters_to_binary(text))
+    :ok = :file.close(file)
+  end
+end
