@@ -335,7 +335,7 @@ defmodule Palladion.Integration.FailureTest do
     assert {:ok, %{num_rows: 2}} = Task.await(late)
     assert {:error, %ConnectionError{reason: :closed}} = Palladion.query(name, "SELECT 1")
     assert {:error, %ConnectionError{reason: :closed}} = Palladion.status(name)
-    assert Testkit.counters(server)[:open] == 0
+    eventually("the server sees them gone", fn -> Testkit.counters(server)[:open] == 0 end)
   end
 
   test "a name that nobody started" do

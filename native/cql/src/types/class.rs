@@ -61,11 +61,16 @@ impl<'a> Parser<'a> {
         if depth > MAX_DEPTH {
             return Err(Unreadable::TooDeep);
         }
+        let start = self.rest;
         let name = self.word();
         let name = name.strip_prefix(PACKAGE).unwrap_or(name);
         if !self.eat('(') {
             let known = SIMPLE.iter().find(|(known, _)| *known == name);
-            return known.map(|(_, ty)| ty.clone()).ok_or(Unreadable::Unknown);
+            return match known {
+                Some((_, ty)) => Ok(ty.clone()),
+                None if name.is_empty() => Err(Unreadable::Unknown),
+                None => Ok(self.custom_since(start)),
+            };
         }
         let inner = depth + 1;
         let ty = match name {
@@ -92,10 +97,36 @@ impl<'a> Parser<'a> {
                 ColumnType::Vector(Box::new(item), dimension)
             }
             "UserType" => self.user_type(inner)?,
-            _ => return Err(Unreadable::Unknown),
+            _ => {
+                self.close()?;
+                return Ok(self.custom_since(start));
+            }
         };
         self.need(')')?;
         Ok(ty)
+    }
+
+    /// Everything up to where the bracket that is open closes.
+    fn close(&mut self) -> Result<(), Unreadable> {
+        let mut open = 1usize;
+        for (at, mark) in self.rest.char_indices() {
+            match mark {
+                '(' => open += 1,
+                ')' => open -= 1,
+                _ => {}
+            }
+            if open == 0 {
+                self.rest = &self.rest[at + 1..];
+                return Ok(());
+            }
+        }
+        Err(Unreadable::Unknown)
+    }
+
+    /// A class that is not known, with its parameters.
+    fn custom_since(&self, start: &str) -> ColumnType {
+        let class = &start[..start.len() - self.rest.len()];
+        ColumnType::Custom(class.trim().into())
     }
 
     /// `keyspace, hex of the name, hex of a field's name:class, …`
@@ -256,10 +287,26 @@ mod tests {
             "ListType(Int32Type",
             "ListType(Int32Type))",
             "MapType(Int32Type)",
+            "ListType()",
+            "CompositeType(Int32Type,ListType(Int32Type)",
             "UserType(ks,xyz)",
             "",
         ] {
             assert_eq!(parsed(class), ColumnType::Custom(class.into()), "{class}");
+        }
+    }
+
+    #[test]
+    fn of_a_type_only_the_part_that_is_not_known_is_bytes() {
+        let custom = |class: &str| Box::new(ColumnType::Custom(class.into()));
+        for class in [
+            "com.example.Thing",
+            "DynamicCompositeType(a=>Int32Type,b=>ListType(Int32Type))",
+        ] {
+            let list = ColumnType::List(custom(class));
+            assert_eq!(parsed(&format!("ListType({class})")), list);
+            let vector = ColumnType::Vector(custom(class), 2);
+            assert_eq!(parsed(&format!("VectorType({class} , 2)")), vector);
         }
     }
 

@@ -187,15 +187,16 @@ impl<'a> Source<'a> for TermSource<'a> {
         let Some(term) = self.term() else {
             return Answer::No;
         };
-        if let Ok(value) = term.decode::<f64>() {
-            return Answer::Yes(value);
-        }
+        // Asked first: rustler decodes integers too, rounded.
         if term.is_integer() {
             // As far as a float can say it exactly.
             return match term.decode::<i64>() {
                 Ok(value) if value.unsigned_abs() <= 1 << 53 => Answer::Yes(value as f64),
                 _ => Answer::OutOfRange,
             };
+        }
+        if let Ok(value) = term.decode::<f64>() {
+            return Answer::Yes(value);
         }
         if self.is(atoms::nan()) {
             Answer::Yes(f64::NAN)
@@ -271,7 +272,9 @@ impl<'a> Source<'a> for TermSource<'a> {
         let Some(parts) = self.term().and_then(|term| get_tuple(term).ok()) else {
             return Answer::No;
         };
-        let parts: Option<Vec<u16>> = parts.into_iter().map(|part| part.decode().ok()).collect();
+        // Not as u16 at once: rustler cuts an integer that is too large.
+        let part = |part: Term<'a>| part.decode::<u32>().ok()?.try_into().ok();
+        let parts: Option<Vec<u16>> = parts.into_iter().map(part).collect();
         match parts.as_deref() {
             Some([a, b, c, d]) if [a, b, c, d].iter().all(|part| **part < 256) => {
                 Answer::Yes(Ipv4Addr::new(*a as u8, *b as u8, *c as u8, *d as u8).into())
