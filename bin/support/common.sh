@@ -12,6 +12,9 @@ PATH=$cache/tools/bin:$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 # Elixir warns about, and prints names wrongly in, a locale without UTF-8.
 [ -n "${LC_ALL:-${LC_CTYPE:-${LANG:-}}}" ] || export LANG=C.UTF-8
 
+# Hex is not needed, and where it is installed it would want its packages fetched first.
+export MIX_ARCHIVES=$root/_build/no-archives
+
 say() { echo "$*" >&2; }
 die() { say "bin/$(basename "$0"): $*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }

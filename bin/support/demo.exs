@@ -63,12 +63,19 @@ defmodule Demo do
   end
 
   # The first connection is ready before the rest is.
-  defp await_pool do
-    {:ok, %{endpoints: endpoints}} = Palladion.status(DB)
+  defp await_pool(tries \\ 3_000) do
+    {:ok, %{endpoints: endpoints} = status} = Palladion.status(DB)
 
-    if Enum.any?(endpoints, &(length(&1.connections) < @pool_size)) do
-      Process.sleep(10)
-      await_pool()
+    cond do
+      Enum.all?(endpoints, &(length(&1.connections) == @pool_size)) ->
+        :ok
+
+      tries == 0 ->
+        raise status.last_error || "the pool is not full after 30 s"
+
+      true ->
+        Process.sleep(10)
+        await_pool(tries - 1)
     end
   end
 

@@ -84,6 +84,25 @@ defmodule Palladion.Error do
                 ]
 
   @doc false
+  # Servers quote the place of a syntax error: of a statement with a password that is dropped.
+  def from_native({:server, %{message: message} = fields}, statement) do
+    if statement =~ ~r/password/i or message =~ ~r/password/i do
+      from_native({:server, %{fields | message: without_quotes(message)}})
+    else
+      from_native({:server, fields})
+    end
+  end
+
+  def from_native(error, _statement), do: from_native(error)
+
+  defp without_quotes(message) do
+    case String.split(message, ~r/[('"`]/, parts: 2) do
+      [whole] -> whole
+      [before, _quoted] -> before <> "(the rest is not shown, for it may quote a password)"
+    end
+  end
+
+  @doc false
   def from_native({:server, fields}) do
     {code, fields} = Map.pop!(fields, :code)
     {message, details} = Map.pop(fields, :message, "")

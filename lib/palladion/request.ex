@@ -20,7 +20,7 @@ defmodule Palladion.Request do
     with_cluster(name, fn entry ->
       {timeout, native} = RequestOptions.build(entry, options)
       operation = operation(statement, values, native)
-      entry |> run(operation, deadline(timeout), 1) |> result(entry, timeout)
+      entry |> run(operation, deadline(timeout), 1) |> result(operation, timeout)
     end)
   end
 
@@ -29,7 +29,9 @@ defmodule Palladion.Request do
     with_cluster(name, fn entry ->
       {timeout, _native} = RequestOptions.build(entry, options)
 
-      case run(entry, {:prepare, statement, nil}, deadline(timeout), 1) do
+      operation = {:prepare, statement, nil}
+
+      case run(entry, operation, deadline(timeout), 1) do
         {:ok, {:prepared, id, bind, columns}} ->
           prepared = %Prepared{
             cluster: entry.name,
@@ -42,7 +44,7 @@ defmodule Palladion.Request do
           {:ok, prepared}
 
         {:error, error} ->
-          {:error, exception(error, entry, timeout)}
+          {:error, exception(error, operation, timeout)}
       end
     end)
   end
@@ -74,7 +76,7 @@ defmodule Palladion.Request do
             submit_until_sent(entry, operation, deadline, timeout, round + 1)
 
           {:error, error} ->
-            {:error, exception(error, entry, timeout)}
+            {:error, exception(error, operation, timeout)}
         end
     end
   end
@@ -92,7 +94,7 @@ defmodule Palladion.Request do
 
       entry
       |> settle(operation, reply, deadline, round)
-      |> result(entry, timeout)
+      |> result(operation, timeout)
     end
   end
 
@@ -124,8 +126,11 @@ defmodule Palladion.Request do
   def await_ready(name, timeout) do
     with_cluster(name, fn entry ->
       case call(entry, :wait_ready, deadline(timeout)) do
-        :ok -> :ok
-        {:error, error} -> {:error, exception(explain_timeout(error, entry), entry, timeout)}
+        :ok ->
+          :ok
+
+        {:error, error} ->
+          {:error, exception(explain_timeout(error, entry), :wait_ready, timeout)}
       end
     end)
   end
@@ -135,7 +140,7 @@ defmodule Palladion.Request do
     with_cluster(name, fn entry ->
       case call(entry, :reconnect, deadline(timeout)) do
         :ok -> :ok
-        {:error, error} -> {:error, exception(error, entry, timeout)}
+        {:error, error} -> {:error, exception(error, :reconnect, timeout)}
       end
     end)
   end
@@ -156,7 +161,7 @@ defmodule Palladion.Request do
     with_cluster(name, fn entry ->
       case fun.(entry.handle) do
         {:ok, answer} -> {:ok, answer}
-        {:error, error} -> {:error, exception(error, entry, nil)}
+        {:error, error} -> {:error, exception(error, :ask, nil)}
       end
     end)
   end
@@ -311,18 +316,25 @@ defmodule Palladion.Request do
 
   defp explain_timeout(error, _entry), do: error
 
-  defp result({:ok, native}, _entry, _timeout), do: {:ok, Result.from_native(native)}
-  defp result({:error, error}, entry, timeout), do: {:error, exception(error, entry, timeout)}
+  defp result({:ok, native}, _operation, _timeout), do: {:ok, Result.from_native(native)}
 
-  defp exception({kind, _fields} = error, _entry, _timeout) when is_ours(kind) do
-    Error.from_native(error)
+  defp result({:error, error}, operation, timeout),
+    do: {:error, exception(error, operation, timeout)}
+
+  defp exception({kind, _fields} = error, operation, _timeout) when is_ours(kind) do
+    Error.from_native(error, statement(operation))
   end
 
-  defp exception({:timeout, fields}, _entry, timeout) do
+  defp exception({:timeout, fields}, _operation, timeout) do
     ConnectionError.from_native({:timeout, Map.put_new(fields, :timeout, timeout)})
   end
 
-  defp exception(error, _entry, _timeout), do: ConnectionError.from_native(error)
+  defp exception(error, _operation, _timeout), do: ConnectionError.from_native(error)
+
+  defp statement({:query, statement, _native}) when is_binary(statement), do: statement
+  defp statement({:prepare, statement, _node}) when is_binary(statement), do: statement
+  defp statement({:execute, _key, _values, _native, statement}), do: statement
+  defp statement(_other), do: ""
 
   defp deadline(:infinity), do: :infinity
   defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout

@@ -246,6 +246,19 @@ defmodule Palladion.Integration.QueryTest do
     end
   end
 
+  test "a password in a statement is not quoted by its error" do
+    for statement <- [
+          "CREATE ROLE x WITH PASSWORD = 'planted-pw' AND LOGN = true",
+          "CREATE ROLE x WITH LOGIN = true AND PASSWORD = 'planted-pw",
+          "ALTER ROLE nobody_has_this WITH PASSWORD = 'planted-pw'"
+        ] do
+      assert {:error, %Error{code: code} = error} = Palladion.query(__MODULE__, statement)
+      assert code != nil
+      refute inspect(error) =~ "planted-pw"
+      refute Exception.message(error) =~ "planted-pw"
+    end
+  end
+
   test "schema statements and USE say what they did" do
     assert %Result{kind: :schema_change, schema_change: change} =
              Palladion.query!(__MODULE__, "CREATE TABLE queries.brief (id int PRIMARY KEY)")

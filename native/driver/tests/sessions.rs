@@ -151,6 +151,28 @@ async fn endpoints_and_clusters_never_share_sessions() {
 }
 
 #[tokio::test]
+async fn the_least_recently_used_endpoint_makes_room() {
+    let house = house();
+    let mut config = house.config();
+    let mut other = config.contact_points[0].clone();
+    other.host = "127.0.0.1".to_owned();
+    config.contact_points.push(other);
+    with_cache(
+        &mut config,
+        Some(SessionCacheConfig {
+            size: 1,
+            ttl: Duration::from_secs(3_600),
+        }),
+    );
+    let mut started = start(config);
+    started.opened(2).await;
+    started.reconnect().await.unwrap();
+    let (full, resumed) = counted(&house);
+    assert!(resumed <= 1 && full >= 3, "{full} full, {resumed} resumed");
+    assert!(started.cluster.stats().sessions_evicted.get() > 0);
+}
+
+#[tokio::test]
 async fn sessions_of_a_refused_login_are_forgotten() {
     let house = house_with(|_| {}, |options| options.login("ada", "secret"));
     let mut config = house.config();
