@@ -146,11 +146,10 @@ fn rows_term<'a>(
     let keys: Vec<_> = order.iter().filter_map(|i| keys.get(*i).copied()).collect();
     let mut sorted = Vec::with_capacity(keys.len());
     let mut terms = Vec::with_capacity(rows.count);
-    let mut builder = TermBuilder {
-        env,
-        forms: format.forms,
-    };
+    let mut room = Room::new(env, rows, columns.len());
+    let mut builder = TermBuilder::new(env, format.forms);
     rows.decode(columns, &mut builder, |_, cells| {
+        room.row();
         terms.push(match format.shape {
             Shape::Lists => cells.encode(env),
             Shape::Tuples => make_tuple(env, cells),
@@ -162,6 +161,58 @@ fn rows_term<'a>(
         });
     })?;
     Ok(terms.encode(env))
+}
+
+/// Room for the terms of many rows at once.
+///
+/// An environment grows by fragments of a few hundred words, and a large page takes thousands of
+/// them: its receiver walks and frees them one by one, which costs more than anything else of the
+/// page. A long integer that turns out to be zero makes the emulator take a large fragment and
+/// then leave it, empty, to the terms that follow. Only speed rests on that.
+struct Room<'a> {
+    env: Env<'a>,
+    every: usize,
+    left: usize,
+}
+
+/// Of that many bytes; as an external term: a big integer of zeros.
+const ROOM: usize = 64 * 1024;
+static ZERO: [u8; ROOM + 7] = {
+    let mut bytes = [0; ROOM + 7];
+    let [a, b, c, d] = (ROOM as u32).to_be_bytes();
+    bytes[0] = 131;
+    bytes[1] = 111;
+    bytes[2] = a;
+    bytes[3] = b;
+    bytes[4] = c;
+    bytes[5] = d;
+    bytes
+};
+
+/// Shorter pages don't need it.
+const ROWS_WORTH_IT: usize = 200;
+/// What a cell takes of it, roughly: its value, and its share of the row.
+const CELL: usize = 64;
+
+impl<'a> Room<'a> {
+    fn new(env: Env<'a>, rows: &Rows, columns: usize) -> Self {
+        let every = if rows.count < ROWS_WORTH_IT {
+            usize::MAX
+        } else {
+            (ROOM / CELL / columns.max(1)).max(1)
+        };
+        let left = if every == usize::MAX { every } else { 0 };
+        Self { env, every, left }
+    }
+
+    /// Before each row.
+    fn row(&mut self) {
+        if self.left == 0 {
+            let _ = self.env.binary_to_term(&ZERO);
+            self.left = self.every;
+        }
+        self.left -= 1;
+    }
 }
 
 /// The order in which the BEAM keeps these keys in a map. It sorts the keys of every map that it
@@ -192,7 +243,7 @@ fn columns_term<'a>(
     forms: Forms,
 ) -> Result<Term<'a>, DecodeError> {
     let mut lists: Vec<Vec<Term<'a>>> = vec![Vec::with_capacity(rows.count); columns.len()];
-    rows.decode(columns, &mut TermBuilder { env, forms }, |_, cells| {
+    rows.decode(columns, &mut TermBuilder::new(env, forms), |_, cells| {
         for (list, cell) in lists.iter_mut().zip(cells.drain(..)) {
             list.push(cell);
         }

@@ -13,8 +13,10 @@ use crate::atoms;
 
 /// Builds terms in an environment.
 pub(crate) struct TermBuilder<'a> {
-    pub(crate) env: Env<'a>,
-    pub(crate) forms: Forms,
+    env: Env<'a>,
+    forms: Forms,
+    /// The texts that every `DateTime` has, made once for all of them.
+    utc: Option<(Term<'a>, Term<'a>)>,
 }
 
 /// The forms of values for which there is a choice.
@@ -43,6 +45,14 @@ pub(crate) fn text<'a>(env: Env<'a>, text: &str) -> Term<'a> {
 }
 
 impl<'a> TermBuilder<'a> {
+    pub(crate) fn new(env: Env<'a>, forms: Forms) -> Self {
+        Self {
+            env,
+            forms,
+            utc: None,
+        }
+    }
+
     fn structure(&self, keys: &[Term<'a>], values: &[Term<'a>]) -> Term<'a> {
         Term::map_from_term_arrays(self.env, keys, values).unwrap_or_else(|_| self.null())
     }
@@ -163,6 +173,9 @@ impl<'a> Builder for TermBuilder<'a> {
             return millis.encode(env);
         }
         let of_day = millis.rem_euclid(MILLIS_A_DAY);
+        let (zone, abbreviation) = *self
+            .utc
+            .get_or_insert_with(|| (text(env, "Etc/UTC"), text(env, "UTC")));
         let keys = [
             atoms::__struct__(),
             atoms::calendar(),
@@ -188,10 +201,10 @@ impl<'a> Builder for TermBuilder<'a> {
             month.encode(env),
             (of_day / 1_000 % 60).encode(env),
             0.encode(env),
-            text(env, "Etc/UTC"),
+            zone,
             0.encode(env),
             year.encode(env),
-            text(env, "UTC"),
+            abbreviation,
         ];
         self.structure(&keys.map(|key| key.to_term(env)), &values)
     }
