@@ -337,7 +337,15 @@ defmodule Palladion.Request do
   defp statement(_other), do: ""
 
   defp deadline(:infinity), do: :infinity
-  defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
+
+  # `receive` takes no longer one, and would say so only after the request has been sent.
+  defp deadline(timeout) when is_integer(timeout) and timeout in 0..0xFFFFFFFF do
+    System.monotonic_time(:millisecond) + timeout
+  end
+
+  defp deadline(_other) do
+    raise ArgumentError, "a timeout must be 0 to 4,294,967,295 ms or :infinity"
+  end
 
   defp remaining(:infinity), do: :infinity
   defp remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)

@@ -282,9 +282,36 @@ defmodule Palladion.Integration.FailureTest do
   test "USE is refused, for it would change one connection of many" do
     server = Testkit.start_server(tls: false)
     name = ready_cluster!(server, [])
-    assert {:error, %Error{reason: :bad_statement} = error} = Palladion.query(name, " use shop")
-    assert Exception.message(error) =~ "keyspace:"
+
+    for statement <- [" use shop", "/* x */ USE shop", "-- x\nUSE\"shop\""] do
+      for call <- [
+            &Palladion.query(name, &1),
+            &Palladion.query(name, &1, %{}),
+            &Palladion.prepare(name, &1)
+          ] do
+        assert {:error, %Error{reason: :bad_statement} = error} = call.(statement)
+        assert Exception.message(error) =~ "keyspace:"
+      end
+    end
+
+    assert {:ok, _} = Palladion.query(name, "user_defined")
+    Testkit.wait(server, query: 1, prepare: 0)
+  end
+
+  test "a timeout that nobody can wait for is refused before anything is sent" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+
+    for call <- [
+          &Palladion.query(name, "SELECT 1", [], timeout: &1),
+          &Palladion.await_ready(name, &1),
+          &Palladion.reconnect(name, &1)
+        ] do
+      assert_raise ArgumentError, ~r/4,294,967,295/, fn -> call.(5_000_000_000) end
+    end
+
     assert Testkit.counters(server)[:query] == 0
+    assert mailbox() == []
   end
 
   test "a crashed server process is replaced, and queries go on" do

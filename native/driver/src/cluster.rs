@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) last_error: ArcSwapOption<ConnectError>,
     /// Told when there is room in a connection's queue again.
     pub(crate) room: Arc<Notify>,
+    /// Requests in the overflow queue, and the one that is being handed on.
+    overflowing: AtomicUsize,
     prepared: PreparedCache,
     table: ArcSwap<Table>,
     publishing: Mutex<()>,
@@ -137,6 +139,7 @@ impl Cluster {
             handshakes: Arc::new(Semaphore::new(config.max_handshakes.max(1))),
             last_error: ArcSwapOption::empty(),
             room: Arc::new(Notify::new()),
+            overflowing: AtomicUsize::new(0),
             prepared: PreparedCache::new(config.prepared_cache_size),
             table: ArcSwap::from_pointee(Table {
                 nodes: vec![Vec::new(); endpoints.len()],
@@ -167,7 +170,8 @@ impl Cluster {
         }
         let overflow = (shared.config.max_overflow > 0).then(|| {
             let (sender, receiver) = mpsc::channel(shared.config.max_overflow);
-            tasks.spawn_on(Arc::clone(&shared).hand_on(receiver), runtime);
+            let hand_on = Arc::clone(&shared).hand_on(receiver, stop.subscribe());
+            tasks.spawn_on(hand_on, runtime);
             sender
         });
         Ok(Self {
@@ -204,20 +208,33 @@ impl Cluster {
     /// Nodes take turns, beginning with `node` if one is named; of a node's connections the less
     /// busy of two is asked first, then all. While all are full it waits for room, if so many may.
     pub fn submit(&self, request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
-        let refused = match self.shared.submit(request, node) {
-            Err(refused) if matches!(refused.error, RequestError::Overloaded) => refused,
-            done => return done,
+        // Those that wait already come first.
+        let request = if self.shared.overflowing.load(Ordering::Acquire) == 0 {
+            match self.shared.submit(request, node) {
+                Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
+                    refused.request
+                }
+                done => return done,
+            }
+        } else {
+            request
         };
         let Some(overflow) = &self.overflow else {
             self.shared.stats.overloaded.add();
-            return Err(refused);
+            return Err(Refused::boxed(RequestError::Overloaded, request));
         };
-        match overflow.try_send(refused.request) {
+        self.shared.overflowing.fetch_add(1, Ordering::AcqRel);
+        match overflow.try_send(request) {
             Ok(()) => {
                 self.shared.stats.overflowed.add();
                 Ok(())
             }
+            Err(TrySendError::Closed(request)) => {
+                self.shared.overflowing.fetch_sub(1, Ordering::AcqRel);
+                Err(Refused::boxed(RequestError::Closed, request))
+            }
             Err(full) => {
+                self.shared.overflowing.fetch_sub(1, Ordering::AcqRel);
                 self.shared.stats.overloaded.add();
                 Err(Refused::boxed(RequestError::Overloaded, full.into_inner()))
             }
@@ -239,7 +256,7 @@ impl Cluster {
         // After the waiter is in the list, so that it can't miss what happened in between.
         if self.is_closed() {
             self.shared.wake(&Err(RequestError::Closed));
-        } else if !self.shared.table.load().is_empty() {
+        } else if self.shared.table.load().has_open() {
             self.shared.wake(&Ok(()));
         }
         Ok(())
@@ -335,6 +352,12 @@ impl Table {
         self.nodes.iter().all(Vec::is_empty)
     }
 
+    /// Whether a connection takes requests; one that is just ending is in the table for a moment
+    /// yet, and to wait for it would be to wait for nothing.
+    fn has_open(&self) -> bool {
+        self.nodes.iter().flatten().any(|c| c.is_open())
+    }
+
     /// Every connection once: the nodes from `first` on, each from the connection whose turn it is.
     fn in_order(&self, first: usize, turn: usize) -> impl Iterator<Item = &Arc<Connection>> {
         let nodes = self.nodes.len().max(1);
@@ -391,27 +414,54 @@ impl Shared {
     }
 
     /// Hands requests on as soon as there is room, in the order in which they came.
-    async fn hand_on(self: Arc<Self>, mut overflow: mpsc::Receiver<Request>) {
-        while let Some(mut request) = overflow.recv().await {
-            loop {
-                // Before the look, so that room that comes up in between is not missed.
-                let room = self.room.notified();
-                if request.reply.state().is_cancelled() {
-                    break;
-                }
-                match self.submit(request, None) {
-                    Ok(()) => break,
-                    Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
-                        request = refused.request;
-                        room.await;
-                    }
-                    Err(refused) => {
-                        refused.request.reply.complete(Err(refused.error));
-                        break;
-                    }
-                }
+    async fn hand_on(
+        self: Arc<Self>,
+        mut overflow: mpsc::Receiver<Request>,
+        mut stop: watch::Receiver<Stop>,
+    ) {
+        let mut held = None;
+        loop {
+            // Before the look, so that room that comes up in between is not missed.
+            let room = self.room.notified();
+            held = match held {
+                Some(request) => self.try_to_hand_on(request),
+                None => None,
+            };
+            tokio::select! {
+                Some(request) = overflow.recv(), if held.is_none() => held = Some(request),
+                () = room, if held.is_some() => {}
+                // Whatever the word is, it means the end of this.
+                _ = stop.changed() => break,
             }
         }
+        overflow.close();
+        let closed = |request: Request| request.reply.complete(Err(RequestError::Closed));
+        held.into_iter().for_each(closed);
+        while let Some(request) = overflow.recv().await {
+            closed(request);
+        }
+    }
+
+    /// Hands the request back if there still is no room.
+    fn try_to_hand_on(&self, request: Request) -> Option<Request> {
+        let back = if request.reply.state().is_cancelled() {
+            None
+        } else {
+            match self.submit(request, None) {
+                Ok(()) => None,
+                Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
+                    Some(refused.request)
+                }
+                Err(refused) => {
+                    refused.request.reply.complete(Err(refused.error));
+                    None
+                }
+            }
+        };
+        if back.is_none() {
+            self.overflowing.fetch_sub(1, Ordering::AcqRel);
+        }
+        back
     }
 
     /// Replaces the connections of a node in the table.
@@ -428,6 +478,7 @@ impl Shared {
             }
             self.table.store(Arc::new(Table { nodes }));
         }
+        self.room.notify_one();
         if first {
             self.wake(&Ok(()));
         }

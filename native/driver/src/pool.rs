@@ -277,6 +277,10 @@ impl<N: Network> Pool<N> {
     async fn close(mut self, how: Stop) {
         self.attempts.abort_all();
         self.shared.publish(self.node, Vec::new());
+        self.commands.close();
+        while let Ok(Command::Reconnect(countdown)) = self.commands.try_recv() {
+            countdown.fail(RequestError::Closed);
+        }
         for reconnecting in self.reconnecting.drain(..) {
             reconnecting.fail(RequestError::Closed);
         }

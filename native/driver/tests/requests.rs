@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palladion_cql::response::{Message, ResultBody};
 use palladion_cql::value::Values;
@@ -129,6 +129,56 @@ async fn what_overflows_waits_for_room_if_so_many_may() {
     }
     assert_eq!(server.counters().query, 29);
     assert!(started.cluster.stats().overflowed.get() >= 20);
+}
+
+#[tokio::test]
+async fn a_cluster_with_an_overflow_queue_closes_at_once_and_answers_what_waits() {
+    let (server, started) = quiet_house(|config| {
+        config.connection.max_in_flight = 1;
+        config.connection.max_queue = 1;
+        config.max_overflow = 8;
+    })
+    .await;
+    server
+        .rule(Rule::contains("never", Reaction::Never))
+        .unwrap();
+    let stuck: Vec<_> = (0..6).map(|_| started.send("SELECT never")).collect();
+    until("it was sent", || server.counters().query == 1).await;
+    let closing = Instant::now();
+    started.cluster.close(Duration::from_millis(100)).await;
+    assert!(closing.elapsed() < Duration::from_secs(5));
+    for one in stuck {
+        assert!(one.answer().await.is_err());
+    }
+    let idle = quiet_house(|config| config.max_overflow = 8).await;
+    let closing = Instant::now();
+    idle.1.cluster.close(PATIENCE).await;
+    assert!(closing.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn what_overflowed_goes_on_when_the_full_connection_is_replaced() {
+    let (server, started) = quiet_house(|config| {
+        config.connection.max_in_flight = 1;
+        config.connection.max_queue = 1;
+        config.max_overflow = 8;
+    })
+    .await;
+    server
+        .rule(Rule::contains("never", Reaction::Never))
+        .unwrap();
+    let stuck = started.send("SELECT never");
+    until("it was sent", || server.counters().query == 1).await;
+    let queued = started.send("SELECT never");
+    let waiting = started.send("SELECT numbers(2)");
+    server.close_connections();
+    assert!(stuck.answer().await.is_err() && queued.answer().await.is_err());
+    // Told that there is no connection, or answered by the next one: but not left waiting.
+    match waiting.answer().await {
+        Ok(message) => check_numbers(&message, 2),
+        Err(RequestError::NoConnection { .. }) => {}
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ fn waiter(env: Env<'_>, reference: Term<'_>) -> (ResourceArc<RequestResource>, B
 }
 
 /// The cluster's state as a map.
-#[rustler::nif]
+#[rustler::nif(schedule = "DirtyCpu")]
 fn cluster_status<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     with_cluster(env, handle, |cluster| status::status(env, cluster))
 }

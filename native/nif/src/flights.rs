@@ -1,7 +1,9 @@
 //! Statements that are being prepared: however many ask for one at once, it is asked for once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use palladion_cql::request;
 use palladion_cql::response::{Message, Prepared, Response, ResultBody};
@@ -16,19 +18,30 @@ use crate::results;
 
 /// The preparations under way in a cluster.
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<Key, Vec<ReplyTo>>>,
+    under_way: Mutex<HashMap<Key, UnderWay>>,
+    ids: AtomicU64,
+}
+
+struct UnderWay {
+    /// Tells this flight from one before it for the same statement.
+    id: u64,
+    since: Instant,
+    waiting: Vec<ReplyTo>,
 }
 
 /// A statement, and the node it's prepared on if that matters.
 type Key = (Arc<str>, Option<usize>);
 
-/// All who may wait for preparations.
+/// All who may wait for one preparation.
 const MAX_WAITING: usize = 65_536;
+/// A server that has not answered for so long is asked again.
+const STALE_AFTER: Duration = Duration::from_secs(5);
 
 impl Flights {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             under_way: Mutex::new(HashMap::new()),
+            ids: AtomicU64::new(0),
         })
     }
 
@@ -42,12 +55,21 @@ impl Flights {
     ) -> Result<(), NativeError> {
         let key: Key = (statement.into(), node);
         let mut under_way = self.lock();
-        if let Some(waiting) = under_way.get_mut(&key) {
-            if waiting.len() >= MAX_WAITING {
+        let mut stale = Vec::new();
+        if let Some(flight) = under_way.get_mut(&key) {
+            if flight.waiting.len() >= MAX_WAITING {
+                flight.waiting.retain(|to| !to.is_cancelled());
+            }
+            if flight.waiting.len() >= MAX_WAITING {
                 return Err(to.refuse(NativeError::from(&RequestError::Overloaded)));
             }
-            waiting.push(to);
-            return Ok(());
+            if flight.since.elapsed() < STALE_AFTER {
+                flight.waiting.push(to);
+                return Ok(());
+            }
+            // Those who wait for it go over to the next.
+            stale = std::mem::take(&mut flight.waiting);
+            stale.retain(|to| !to.is_cancelled());
         }
         let frame = match request::prepare(statement) {
             Ok(frame) => frame,
@@ -56,9 +78,11 @@ impl Flights {
                 return Err(to.refuse(refused.with("detail", error.to_string())));
             }
         };
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let flight = Flight {
             flights: Arc::clone(self),
             key: key.clone(),
+            id,
             cluster: Arc::downgrade(cluster),
             state: RequestState::default(),
             landed: false,
@@ -68,19 +92,38 @@ impl Flights {
             reply: Box::new(flight),
         };
         // Entered before it's sent, for the answer may be quick; the lock keeps it waiting.
-        under_way.insert(key.clone(), vec![to]);
+        stale.push(to);
+        let flight = UnderWay {
+            id,
+            since: Instant::now(),
+            waiting: stale,
+        };
+        under_way.insert(key.clone(), flight);
         let Err(refused) = cluster.submit(request, node) else {
             return Ok(());
         };
-        let waiting = under_way.remove(&key).unwrap_or_default();
+        let mut waiting = under_way.remove(&key).map_or_else(Vec::new, |f| f.waiting);
         drop(under_way);
-        for to in waiting {
+        if let Some(to) = waiting.pop() {
             to.forget();
         }
+        // Those of a stale flight were told to wait: their own drop tells them.
+        drop(waiting);
         Err(NativeError::from(&refused.error))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<ReplyTo>>> {
+    /// Those who wait for this flight, if it's still the one they wait for.
+    fn landed(&self, key: &Key, id: u64) -> Vec<ReplyTo> {
+        let mut under_way = self.lock();
+        match under_way.get(key) {
+            Some(flight) if flight.id == id => {
+                under_way.remove(key).map_or_else(Vec::new, |f| f.waiting)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, UnderWay>> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +135,7 @@ impl Flights {
 struct Flight {
     flights: Arc<Flights>,
     key: Key,
+    id: u64,
     cluster: Weak<Cluster>,
     state: RequestState,
     landed: bool,
@@ -101,8 +145,7 @@ impl Flight {
     /// Tells all who wait, with a term made for each.
     fn land(&mut self, tell: impl for<'a> Fn(Env<'a>) -> Term<'a>) {
         self.landed = true;
-        let waiting = self.flights.lock().remove(&self.key).unwrap_or_default();
-        for to in waiting {
+        for to in self.flights.landed(&self.key, self.id) {
             to.send(&tell);
         }
     }
@@ -155,8 +198,7 @@ impl Drop for Flight {
         // On a scheduler it was refused by every connection, and `prepare` has the lock and the
         // word. Elsewhere it was lost, in a panic: those who wait are told by their own drop.
         if !self.landed && !is_scheduler_thread() {
-            let waiting = self.flights.lock().remove(&self.key);
-            drop(waiting);
+            drop(self.flights.landed(&self.key, self.id));
         }
     }
 }

@@ -53,23 +53,35 @@ impl ReplyTo {
         error
     }
 
-    /// Sends `{ref, reply}`, unless the caller has given up. Builds the terms first: between the
-    /// claim, after which the message is certain, and the sending nothing can fail.
+    /// Whether nobody waits any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.state.is_cancelled()
+    }
+
+    /// Sends `{ref, reply}`, unless the caller has given up.
     pub(crate) fn send(mut self, build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
-        if let Some(caller) = self.caller.as_mut() {
-            let message = caller.env.run(|env| {
-                let reply = build(env);
-                let message = (caller.reference.load(env), reply).encode(env);
-                caller.env.save(message)
-            });
-            if let Some(mut caller) = self.caller.take() {
-                if self.state.claim() {
-                    let _ = caller
-                        .env
-                        .send_and_clear(&caller.pid, |env| message.load(env));
-                }
-            }
+        if let Some(caller) = self.caller.take() {
+            deliver(caller, &self.state, build);
         }
+    }
+}
+
+/// Builds the terms first: between the claim, after which the message is certain, and the sending
+/// nothing can fail.
+fn deliver(
+    mut caller: Caller,
+    state: &RequestState,
+    build: impl for<'a> FnOnce(Env<'a>) -> Term<'a>,
+) {
+    let message = caller.env.run(|env| {
+        let reply = build(env);
+        let message = (caller.reference.load(env), reply).encode(env);
+        caller.env.save(message)
+    });
+    if state.claim() {
+        let _ = caller
+            .env
+            .send_and_clear(&caller.pid, |env| message.load(env));
     }
 }
 
@@ -79,15 +91,19 @@ pub(crate) fn failure<'a>(env: Env<'a>, error: &NativeError) -> Term<'a> {
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        let Some(caller) = self.caller.take().filter(|_| !self.state.is_cancelled()) else {
+        let Some(caller) = self.caller.take() else {
             return;
         };
-        let dropped = Self {
-            caller: Some(caller),
-            state: Arc::clone(&self.state),
-        };
+        let state = Arc::clone(&self.state);
+        if state.is_cancelled() {
+            // The claim, which must fail, settles the count of late answers.
+            state.claim();
+            return;
+        }
         off_scheduler(move || {
-            dropped.send(|env| failure(env, &NativeError::new(atoms::internal())));
+            deliver(caller, &state, |env| {
+                failure(env, &NativeError::new(atoms::internal()))
+            });
         });
     }
 }

@@ -116,20 +116,33 @@ fn query<'a>(
     options: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
-    if is_use(statement) {
-        let error = NativeError::new(atoms::bad_statement());
-        return Err(error.with("detail", USE_REFUSED).into());
-    }
+    refuse_use(statement)?;
     let (parameters, format) = request_options(options)?;
     to.send(cql::query(statement, &parameters)?, format)
 }
 
-/// USE would change one connection of many.
-fn is_use(statement: &str) -> bool {
-    let mut words = statement.split_ascii_whitespace();
-    words
-        .next()
+/// USE would change one connection of many. Looked for behind white space and comments.
+fn refuse_use(statement: &str) -> Result<(), Refused> {
+    let mut rest = statement.trim_start();
+    loop {
+        rest = if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map_or("", |(_, after)| after)
+        } else if rest.starts_with("--") || rest.starts_with("//") {
+            rest.split_once('\n').map_or("", |(_, after)| after)
+        } else {
+            break;
+        }
+        .trim_start();
+    }
+    let is_use = rest
+        .get(..3)
         .is_some_and(|word| word.eq_ignore_ascii_case("use"))
+        && !rest[3..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if is_use {
+        let error = NativeError::new(atoms::bad_statement());
+        return Err(error.with("detail", USE_REFUSED).into());
+    }
+    Ok(())
 }
 
 const USE_REFUSED: &str = "USE would change the keyspace of one connection among many: set the \
@@ -141,6 +154,7 @@ fn prepare<'a>(
     node: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
+    refuse_use(statement)?;
     let node: Option<usize> = node
         .decode()
         .map_err(|_| NativeError::bad_argument("node"))?;
@@ -161,9 +175,16 @@ fn execute<'a>(
     let (parameters, format) = request_options(options)?;
     let statement = to.prepared(statement)?;
     let bind = &statement.prepared.bind;
+    if bind.len() * 4 > to.budget {
+        return Err(Refused::TooMuch);
+    }
     let values = bound_values(values, bind)?;
     let id = &statement.prepared.id;
-    let frame = cql::execute(id, &parameters, bind.len() as u16, |out| {
+    let count = u16::try_from(bind.len()).map_err(|_| {
+        let error = NativeError::new(atoms::bad_statement());
+        Refused::from(error.with("detail", "more than 65,535 bind markers"))
+    })?;
+    let frame = cql::execute(id, &parameters, count, |out| {
         for (index, (value, column)) in values.iter().zip(bind.iter()).enumerate() {
             let value = crate::terms::TermSource::Term(*value);
             encode(value, &column.ty, out, to.budget).map_err(|error| match error.problem {
@@ -262,11 +283,17 @@ fn level(term: Term<'_>) -> Result<Option<Consistency>, NativeError> {
 impl<'a> Submitter<'a> {
     fn text(&self, statement: Term<'a>) -> Result<&'a str, Refused> {
         let bad = || Refused::Error(NativeError::bad_argument("statement"));
-        let text: &'a str = statement.decode().map_err(|_| bad())?;
-        if text.len() > self.budget {
-            return Err(Refused::TooMuch);
+        let bytes: Binary<'a> = statement.decode().map_err(|_| bad())?;
+        // Before it is looked at whether it is UTF-8, which takes its time too.
+        if bytes.len() > self.budget {
+            return Err(if self.budget < DIRTY_BUDGET {
+                Refused::TooMuch
+            } else {
+                let error = NativeError::new(atoms::bad_statement());
+                error.with("detail", "longer than 256 MiB").into()
+            });
         }
-        Ok(text)
+        std::str::from_utf8(bytes.as_slice()).map_err(|_| bad())
     }
 
     fn prepared(&self, statement: Term<'a>) -> Result<Arc<Statement>, NativeError> {

@@ -144,6 +144,10 @@ fn content<'a, S: Source<'a>>(
         ColumnType::Bigint | ColumnType::Counter => put(out, &int!(i64), budget, ty),
         ColumnType::Smallint => put(out, &int!(i16), budget, ty),
         ColumnType::Tinyint => put(out, &int!(i8), budget, ty),
+        // Looked at only where it will be written: that it's UTF-8 takes a look at every byte.
+        ColumnType::Ascii | ColumnType::Text if matches!(source.blob(), Answer::Yes(bytes) if out.len() + bytes.len() > budget) => {
+            Err(problem(Problem::Budget))
+        }
         ColumnType::Ascii => {
             let text = need!(source.text());
             if !text.is_ascii() {
@@ -233,8 +237,13 @@ fn content<'a, S: Source<'a>>(
             if elements.len() > types.len() {
                 return Err(problem(Problem::WrongSize));
             }
+            let given = elements.len();
             for (i, (element, ty)) in elements.zip(types).enumerate() {
                 field(element, ty, out, budget).map_err(|e| e.under(Step::Item(i)))?;
+            }
+            // Said, since other clients take a value of no bytes for null.
+            for ty in &types[given..] {
+                put(out, &(-1i32).to_be_bytes(), budget, ty)?;
             }
             Ok(())
         }

@@ -94,6 +94,11 @@ impl Connection {
         sent
     }
 
+    /// Whether it takes requests.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// Requests queued or not answered yet.
     pub fn in_flight(&self) -> u32 {
         self.load.in_flight.load(Ordering::Relaxed)

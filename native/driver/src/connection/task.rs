@@ -25,6 +25,8 @@ use crate::{Answer, Failure, Reply, Request, RequestError, Stats};
 const WRITE_AT_ONCE: usize = 64 * 1024;
 /// A buffer that one large message made grow is not kept at that size.
 const KEEP_BUFFER: usize = 1024 * 1024;
+/// Requests and yields, at the most, until a closed queue has ended: far more than there can be.
+const PATIENCE: usize = 10_000_000;
 const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Owns a connection. As a future it ends with the reason why the connection ended, and has then
@@ -34,6 +36,8 @@ pub(crate) struct ConnectionTask<S> {
     info: Arc<ConnectionInfo>,
     node: usize,
     queue: mpsc::Receiver<Request>,
+    /// Closed, and nothing on its way into it any more.
+    queue_ended: bool,
     stop: watch::Receiver<Stop>,
     stop_changed: Pin<Box<dyn Future<Output = ()> + Send>>,
     stopping: Stop,
@@ -91,6 +95,7 @@ where
             info: Arc::clone(&info),
             node,
             queue,
+            queue_ended: false,
             stop_changed: Box::pin(changed(stop.clone())),
             stop,
             stopping: Stop::No,
@@ -173,7 +178,7 @@ where
 
     fn is_drained(&self) -> bool {
         self.stopping == Stop::Drain
-            && self.queue.is_empty()
+            && self.queue_ended
             && self.waiting.taken() == 0
             && self.output.is_empty()
             && self.flushed
@@ -183,11 +188,17 @@ where
     fn take_requests(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while self.output.len() < WRITE_AT_ONCE && !self.waiting.is_full() {
-            let Poll::Ready(Some(request)) = self.queue.poll_recv(cx) else {
-                break;
-            };
-            any = true;
-            self.take_request(request);
+            match self.queue.poll_recv(cx) {
+                Poll::Ready(Some(request)) => {
+                    any = true;
+                    self.take_request(request);
+                }
+                Poll::Ready(None) => {
+                    self.queue_ended = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
         }
         if any {
             self.room.notify_one();
@@ -351,8 +362,13 @@ impl<S> ConnectionTask<S> {
                 reply.complete(Err(lost(true)));
             }
         }
-        while let Ok(request) = self.queue.try_recv() {
-            request.reply.complete(Err(lost(false)));
+        // Empty is not the end: a request may have its place already and be about to take it.
+        for _ in 0..PATIENCE {
+            match self.queue.try_recv() {
+                Ok(request) => request.reply.complete(Err(lost(false))),
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::yield_now(),
+                Err(mpsc::error::TryRecvError::Disconnected) => break,
+            }
         }
     }
 }
