@@ -1,6 +1,6 @@
 """Reads and writes values with the Python driver, for test/integration/types_test.exs to compare.
 
-  independent_client.py HOST PORT CA_FILE ORDERS
+  independent_client.py HOST PORT CA_FILE ORDERS      with an empty CA_FILE without TLS
 
 PALLADION_TEST_USER and PALLADION_TEST_PASSWORD are the login. ORDERS is a file of lines with tabs:
 
@@ -23,6 +23,7 @@ import uuid
 from cassandra import cqltypes, util
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.concurrent import execute_concurrent
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.query import tuple_factory
 
@@ -33,26 +34,26 @@ def main(host, port, ca_file, orders):
     # Warnings of one node and a protocol version to be found out.
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     session = connect(host, int(port), ca_file)
-    prepared = {}
+    prepared, requests, reads = {}, [], []
     for line in open(orders, encoding="ascii"):
         table, column, key, *value = line.rstrip("\n").split("\t")
-        if value:
-            cql = f"INSERT INTO {table} (id, {column}) VALUES (?, ?)"
-        else:
-            cql = f"SELECT {column} FROM {table} WHERE id = ?"
-        if cql not in prepared:
-            prepared[cql] = session.prepare(cql)
-        statement = prepared[cql]
-        if value:
-            cql_type = statement.column_metadata[1].type
-            session.execute(statement, (int(key), parse(value[0], cql_type)))
-        else:
-            result = session.execute(statement, (int(key),))
-            print(text(result.one()[0], result.column_types[0]))
+        if not value:
+            reads.append(len(requests))
+            requests.append((f"SELECT {column} FROM {table} WHERE id = {key}", ()))
+            continue
+        insert = f"INSERT INTO {table} (id, {column}) VALUES (?, ?)"
+        if insert not in prepared:
+            prepared[insert] = session.prepare(insert)
+        statement = prepared[insert]
+        requests.append((statement, (int(key), parse(value[0], statement.column_metadata[1].type))))
+    answers = execute_concurrent(session, requests, concurrency=50)
+    for at in reads:
+        result = answers[at].result_or_exc
+        print(text(result.one()[0], result.column_types[0]))
 
 
 def connect(host, port, ca_file):
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
     # No other address than the one that the certificate is for.
     profile = ExecutionProfile(
         load_balancing_policy=WhiteListRoundRobinPolicy([host]), row_factory=tuple_factory, request_timeout=30
@@ -62,9 +63,11 @@ def connect(host, port, ca_file):
         [host],
         port=port,
         ssl_context=context,
-        ssl_options={"server_hostname": host},
+        ssl_options={"server_hostname": host} if ca_file else None,
         auth_provider=login,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
     ).connect()
 
 

@@ -17,8 +17,8 @@ use crate::reply::{QueryReply, ReplyTo};
 use crate::results::RowFormat;
 use crate::timing;
 
-/// As much is encoded on a normal scheduler: well below a millisecond's work.
-const BUDGET: usize = 32 * 1024;
+/// As much is encoded on a normal scheduler: below a tenth of a millisecond's work.
+const BUDGET: usize = 16 * 1024;
 /// As much is encoded at all.
 const DIRTY_BUDGET: usize = 256 * 1024 * 1024;
 
