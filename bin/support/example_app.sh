@@ -4,6 +4,8 @@ set -euo pipefail
 
 # shellcheck source=bin/support/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=bin/support/example_server.sh
+. "$(dirname "${BASH_SOURCE[0]}")/example_server.sh"
 
 export MIX_ENV=prod
 export PALLADION_NIF_PROFILE=${PALLADION_NIF_PROFILE:-dev}
@@ -32,20 +34,6 @@ main() {
     hd(hd(status.endpoints).connections).tls.version'
   terminate
 }
-
-server() {
-  if [ -n "${PALLADION_TEST_SERVER:-}" ]; then
-    export CASSANDRA_CONTACT_POINT=$PALLADION_TEST_SERVER CASSANDRA_CACERTFILE=${PALLADION_TEST_CA:-}
-    export CASSANDRA_USERNAME=${PALLADION_TEST_USER:-cassandra} CASSANDRA_PASSWORD=${PALLADION_TEST_PASSWORD:-cassandra}
-  else
-    ready=$("$root/bin/cassandra" start tls)
-    export CASSANDRA_CONTACT_POINT CASSANDRA_CACERTFILE CASSANDRA_USERNAME CASSANDRA_PASSWORD
-    CASSANDRA_CONTACT_POINT=localhost:$(field port)
-    CASSANDRA_CACERTFILE=$(field ca) CASSANDRA_USERNAME=$(field user) CASSANDRA_PASSWORD=$(field password)
-  fi
-}
-
-field() { sed -n "s/.* $1=\([^ ]*\).*/\1/p" <<<"$ready"; }
 
 pid=''
 start() {

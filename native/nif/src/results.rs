@@ -142,7 +142,11 @@ fn rows_term<'a>(
             .collect(),
         _ => names.to_vec(),
     };
-    let order = map_order(env, &keys);
+    let order = if rows.count < ROWS_WORTH_SORTING {
+        (0..keys.len()).collect()
+    } else {
+        map_order(env, &keys)
+    };
     let keys: Vec<_> = order.iter().filter_map(|i| keys.get(*i).copied()).collect();
     let mut sorted = Vec::with_capacity(keys.len());
     let mut terms = Vec::with_capacity(rows.count);
@@ -214,6 +218,9 @@ impl<'a> Room<'a> {
         self.left -= 1;
     }
 }
+
+/// To find the order costs about as much as a row.
+const ROWS_WORTH_SORTING: usize = 8;
 
 /// The order in which the BEAM keeps these keys in a map. It sorts the keys of every map that it
 /// makes, by insertion, which is quick when they are in order already.

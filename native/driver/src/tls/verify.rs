@@ -66,6 +66,20 @@ impl EndpointVerifier {
             None => Ok(()),
         }
     }
+
+    /// A certificate that webpki can't parse (X.509 v1) can't check a signature either. Without
+    /// verification anybody could be at the other end, so nothing is lost.
+    fn unless_unverified(
+        &self,
+        checked: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match checked {
+            Err(Error::InvalidCertificate(CertificateError::BadEncoding)) if !self.verify => {
+                Ok(HandshakeSignatureValid::assertion())
+            }
+            other => other,
+        }
+    }
 }
 
 impl ServerCertVerifier for EndpointVerifier {
@@ -88,14 +102,7 @@ impl ServerCertVerifier for EndpointVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        match verify_tls12_signature(message, cert, dss, algorithms) {
-            // A certificate that webpki can't parse (X.509 v1) can't check a signature either.
-            // Without verification anybody could be at the other end, so nothing is lost.
-            Err(Error::InvalidCertificate(CertificateError::BadEncoding)) if !self.verify => {
-                Ok(HandshakeSignatureValid::assertion())
-            }
-            other => other,
-        }
+        self.unless_unverified(verify_tls12_signature(message, cert, dss, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -105,12 +112,7 @@ impl ServerCertVerifier for EndpointVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        match verify_tls13_signature(message, cert, dss, algorithms) {
-            Err(Error::InvalidCertificate(CertificateError::BadEncoding)) if !self.verify => {
-                Ok(HandshakeSignatureValid::assertion())
-            }
-            other => other,
-        }
+        self.unless_unverified(verify_tls13_signature(message, cert, dss, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
