@@ -2,16 +2,12 @@
 # What bin/cassandra writes for a node: cassandra.yaml, the log's configuration and the JVM's arguments. Sourced, not run.
 
 write_yaml() { # DIR VARIANT ADDRESS INDEX SEEDS
-  # The four tokens of each node lie so that in a cluster each owns a third.
-  local dir=$1 variant=$2 address=$3 tokens
-  tokens=("-9223372036854775808,-4611686018427387904,0,4611686018427387904"
-    "-7686143364045646507,-3074457345618258603,1537228672809129301,6148914691236517205"
-    "-6148914691236517206,-1537228672809129302,3074457345618258602,7686143364045646506")
+  local dir=$1 variant=$2 address=$3
   cat <<Y
 cluster_name: test
 partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 num_tokens: 4
-initial_token: "${tokens[$4]}"
+initial_token: "$(tokens "$4")"
 auto_bootstrap: false
 endpoint_snitch: GossipingPropertyFileSnitch
 seed_provider:
@@ -48,6 +44,13 @@ materialized_views_enabled: true
 Y
   [ "$variant" = plain ] || write_yaml_security "$variant"
   [ -z "$CASS_YAML_EXTRA" ] || printf '%b\n' "$CASS_YAML_EXTRA"
+}
+
+# The four tokens of each node lie so that in a cluster of three each owns a third; those added later halve what is there.
+tokens() { # INDEX
+  local twelfth=$(((1 << 62) / 12)) places=(0 4 8 2 6 10 1 5 9) quarter tokens=''
+  for quarter in -2 -1 0 1; do tokens=$tokens,$(((quarter << 62) + places[$1] * twelfth)); done
+  echo "${tokens#,}"
 }
 
 write_yaml_security() { # VARIANT
@@ -101,7 +104,8 @@ write_logback() { # DIR
 X
 }
 
-# Small and quick to boot: one test node gets by with the first compiler and a serial collector.
+# Small and quick to boot: one test node gets by with the first compiler and a serial collector. The ring delay is what gossip
+# needs to reach everyone when a node joins, and only then waited for; with less the others forget the one that joins.
 write_jvm_args() { # DIR NODES
   local dir=$1 version agent
   version=$(java_version "$java")
@@ -126,7 +130,7 @@ write_jvm_args() { # DIR NODES
 -Dcassandra.storagedir=$dir
 -Dcassandra.logdir=$dir/logs
 -Dlogback.configurationFile=$dir/conf/logback.xml
--Dcassandra.ring_delay_ms=0
+-Dcassandra.ring_delay_ms=3000
 -Dcassandra.skip_wait_for_gossip_to_settle=0
 -Dcassandra.superuser_setup_delay_ms=0
 -Dcassandra.system_auth.default_rf=$2
@@ -165,6 +169,7 @@ O
   # 4.1 can't measure objects on Java 17 without this agent.
   case $CASS_VERSION in 4.*) for agent in "$jars"/jamm-*.jar; do echo "-javaagent:$agent"; done ;; esac
   if [ -e "$(class_archive)" ]; then echo "-XX:SharedArchiveFile=$(class_archive)"; fi
+  echo "-Dcassandra.jmx.local.port=$(free_port)"
   [ -z "$CASS_JVM_EXTRA" ] || tr ' ' '\n' <<<"$CASS_JVM_EXTRA"
   printf -- '-cp\n%s/*\norg.apache.cassandra.service.CassandraDaemon\n' "$jars"
 }

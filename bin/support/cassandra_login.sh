@@ -4,18 +4,20 @@
 # Only an answered login shows that a node is ready: the port opens before the superuser exists. This says what it
 # must in protocol v4, so that nothing has to be installed for it.
 
-# Prints how many peers have a complete row, or nothing if a step didn't work.
-count_peers() ( # VARIANT HOST PORT CASSANDRA-VERSION
-  last=tokens
-  case $4 in 4.*) last=host_id ;; esac          # 4.1 can't count() a set
-  query="SELECT count(schema_version), count($last) FROM system.peers_v2"
+# Prints the addresses of the peers whose row is complete; fails if a login doesn't work.
+peers() { # VARIANT HOST PORT
+  ask "$1" "$2" "$3" 'SELECT JSON peer, native_address, host_id, data_center, rack, schema_version, tokens FROM system.peers_v2' |
+    sed -n '/null/d; s/.*{"peer": "\([^"]*\)".*}.*/\1/p'
+}
+
+# Prints what is text of a query's result.
+ask() ( # VARIANT HOST PORT QUERY
   connect "$1" "$2" "$3" && call "$startup" '\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0' || exit
   if [ "$opcode" = "$authenticate" ]; then
     call "$auth_response" '\x00\x00\x00\x14\x00cassandra\x00cassandra' && [ "$opcode" = "$auth_success" ] || exit
   fi
-  call "$run_query" "\x00\x00\x00\x$(printf %02x ${#query})$query\x00\x01\x00" && [ "$opcode" = "$result" ] || exit
-  # One row of two bigints, of which the last bytes say enough.
-  [ "${body[-13]}" = "${body[-1]}" ] && echo $((16#${body[-1]}))
+  call "$run_query" "$(big_endian ${#4})$4\x00\x01\x00" && [ "$opcode" = "$result" ] || exit
+  printf '%b' "$(printf '\\x%s' "${body[@]}")" | LC_ALL=C tr -c '[:print:]' '\n'
 ) 2>/dev/null
 
 startup=01 authenticate=03 run_query=07 result=08 auth_response=0f auth_success=10
@@ -36,7 +38,7 @@ connect() { # VARIANT HOST PORT: sets in and out
 call() { # OPCODE BODY: sets opcode and body, as hex bytes
   local header length
   # shellcheck disable=SC2059 # the escapes are the format
-  length=$(printf '%08x' "$(printf "$2" | wc -c)" | sed 's/../\\x&/g')
+  length=$(big_endian "$(printf "$2" | wc -c)")
   # shellcheck disable=SC2059
   printf "\x04\x00\x00\x01\x$1$length$2" >&"$out" || return
   read -ra header <<<"$(receive 9)"
@@ -44,5 +46,7 @@ call() { # OPCODE BODY: sets opcode and body, as hex bytes
   opcode=${header[4]}
   read -ra body <<<"$(receive $((16#${header[5]}${header[6]}${header[7]}${header[8]})))"
 }
+
+big_endian() { printf '%08x' "$1" | sed 's/../\\x&/g'; }
 
 receive() { timeout 10 dd bs=1 count="$1" status=none <&"$in" | od -An -v -tx1 | tr '\n' ' '; }

@@ -12,6 +12,17 @@ defmodule Palladion.Test.Cassandra do
   run is killed. Tests that stop a node name one of their own (`server(:tls, name: :failure)`), for other tests go on using
   the shared one, and are tagged `:managed_server`.
 
+  Tests of what a driver sees when a cluster changes have a cluster of their own, too:
+
+      [one, two, three] = Palladion.Test.Cassandra.cluster(:tls, name: :topology)
+      four = Palladion.Test.Cassandra.add([one, two, three])
+      :ok = Palladion.Test.Cassandra.decommission(four)
+      two = Palladion.Test.Cassandra.move(two, "127.0.0.9")
+      :ok = Palladion.Test.Cassandra.hang(three)
+
+  These return when all running nodes know. On two cores a cluster is there after 14 s, a node joins in 16 s, leaves in 15 s and
+  moves in 11 s. The others take a node that hangs for dead after about 20 s, and for alive within a second after `resume/1`.
+
   With `PALLADION_TEST_SERVER=host:port` in the environment nothing is started and all tests use that server;
   `PALLADION_TEST_CA` (a PEM file; without it there is no TLS), `PALLADION_TEST_USER` and `PALLADION_TEST_PASSWORD` go with it.
   It is the only variant then: what needs another one, or a node to kill, carries the tag `:managed_server` too.
@@ -101,12 +112,56 @@ defmodule Palladion.Test.Cassandra do
   end
 
   @doc "SIGKILL. The data stays, for `restart/1`."
-  @spec kill(server) :: :ok
-  def kill(%{managed?: true, name: name}), do: call({:run, ["kill", name]})
+  @spec kill(server | [server]) :: :ok
+  def kill(servers), do: call({:run, ["kill" | names(servers)]})
 
-  @doc "Starts a node again, with its port and data, and waits until a login works."
-  @spec restart(server) :: :ok
-  def restart(%{managed?: true, name: name}), do: call({:run, ["restart", name]})
+  defp names(servers), do: for(%{managed?: true, name: name} <- List.wrap(servers), do: name)
+
+  @doc "Starts nodes again, with their ports and data, and waits until a login works. Of a cluster that is all gone, give all."
+  @spec restart(server | [server]) :: :ok
+  def restart(servers), do: call({:run, ["restart" | names(servers)]})
+
+  @doc """
+  Bootstraps one more node into a running cluster and returns it. Its address is the first of 127.0.0.1 to 127.0.0.9 that no node
+  of the cluster has.
+
+  `dc:` and `rack:` are `"dc1"` and `"r1"` unless given; they may be new ones. All other settings are those of a node that is
+  there.
+
+      four = Palladion.Test.Cassandra.add(cluster, dc: "dc2", rack: "r2")
+  """
+  @spec add([server, ...], dc: String.t(), rack: String.t()) :: server
+  def add([%{managed?: true, name: name} | _], opts \\ []) do
+    {:ok, servers} = call({:add, name, [opts[:dc] || "dc1", opts[:rack] || "r1"]})
+    List.last(servers)
+  end
+
+  @doc """
+  Lets a node give its data to the others and leave the ring. Then it is gone, and its name and address are free for `add/2`.
+  """
+  @spec decommission(server) :: :ok
+  def decommission(%{managed?: true, name: name}) do
+    {:ok, _servers} = call({:decommission, name})
+    :ok
+  end
+
+  @doc """
+  Stops a node in good order and starts it again at another address of 127.0.0.1 to 127.0.0.9, with its port, data and host_id.
+  What it returns takes the place of the server that was given.
+  """
+  @spec move(server, String.t()) :: server
+  def move(%{managed?: true, name: name}, address) do
+    {:ok, servers} = call({:move, name, address})
+    Enum.find(servers, &(&1.name == name))
+  end
+
+  @doc "SIGSTOP: connections stay open and new ones are taken, but nothing answers."
+  @spec hang(server) :: :ok
+  def hang(%{managed?: true, name: name}), do: call({:run, ["hang", name]})
+
+  @doc "SIGCONT, after `hang/1`. What came in meanwhile is answered then."
+  @spec resume(server) :: :ok
+  def resume(%{managed?: true, name: name}), do: call({:run, ["resume", name]})
 
   @doc "Removes all that was started."
   @spec stop_all() :: :ok
@@ -136,10 +191,41 @@ defmodule Palladion.Test.Cassandra do
 
   def handle_call({:run, args}, _from, groups), do: {:reply, run(args), groups}
 
+  def handle_call({:add, member, args}, _from, groups) do
+    change(groups, member, ["add", cluster_of(member) | args], &(&1 ++ parse_ready(&2)))
+  end
+
+  def handle_call({:decommission, member}, _from, groups) do
+    change(groups, member, ["decommission", member], fn servers, _output ->
+      Enum.reject(servers, &(&1.name == member))
+    end)
+  end
+
+  def handle_call({:move, member, address}, _from, groups) do
+    change(groups, member, ["move", member, address], fn servers, output ->
+      [moved] = parse_ready(output)
+      Enum.map(servers, &if(&1.name == member, do: moved, else: &1))
+    end)
+  end
+
   def handle_call(:stop_all, _from, groups) do
     names = for {_, servers} <- groups, server <- servers, do: server.name
     {:reply, if(names == [], do: {:ok, ""}, else: run(["wipe" | names])), %{}}
   end
+
+  # What `stop_all/0` removes, and `cluster/2` gives to who asks next, is what there is then.
+  defp change(groups, member, args, update) do
+    case run(args) do
+      {:ok, output} ->
+        servers = update.(groups[cluster_of(member)], output)
+        {:reply, {:ok, servers}, Map.put(groups, cluster_of(member), servers)}
+
+      {:error, _} = error ->
+        {:reply, error, groups}
+    end
+  end
+
+  defp cluster_of(member), do: String.replace(member, ~r/-\d$/, "")
 
   defp started(command, variant, opts) do
     {:ok, servers} = call({:start, command, variant, opts})
