@@ -12,9 +12,7 @@ defmodule Palladion.Test.Testkit do
   `palladion-testkit help` says what can be asked for and what is answered without a rule.
   """
 
-  use GenServer
-
-  alias Palladion.Test.Testkit.Binary
+  alias Palladion.Test.Testkit.Porter
 
   @enforce_keys [:id, :address, :port]
   defstruct [
@@ -31,7 +29,8 @@ defmodule Palladion.Test.Testkit do
     :other_client_keyfile,
     :username,
     :password,
-    host: "localhost"
+    host: "localhost",
+    nodes: []
   ]
 
   @typedoc """
@@ -41,7 +40,8 @@ defmodule Palladion.Test.Testkit do
   """
   @type t :: %__MODULE__{}
 
-  @line 65_536
+  @typedoc "A node of a cluster: its address, or what `nodes/1` or `add_node/2` gave."
+  @type node_address :: String.t() | %{:address => String.t(), optional(atom) => term}
 
   # Servers
 
@@ -52,7 +52,7 @@ defmodule Palladion.Test.Testkit do
   TLS 1.3), `tls12:` (`[:tickets, :ids]`), `client_auth:` (`:none`, `:required`), `cert:` (names),
   `common_name:`, `validity:` (`:valid`, `:expired`, `:not_yet` or seconds), `issuer:` (`:ca`,
   `:unrelated`, `:self`), `user:`, `password:`, `authenticator:`, `supported:` (a map of lists),
-  `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`.
+  `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`, `handshake_delay:` (ms).
   """
   @spec start_server(keyword) :: t
   def start_server(opts \\ []) do
@@ -62,7 +62,7 @@ defmodule Palladion.Test.Testkit do
     supported = for {name, values} <- supported, do: {"supported.#{name}", values}
     tls = if tls in [true, false], do: (tls && ["1.2", "1.3"]) || "off", else: tls
 
-    answer = call({:start, [{"tls", tls} | supported] ++ opts})
+    answer = Porter.start_server([{"tls", tls} | supported] ++ opts)
 
     %__MODULE__{
       id: String.to_integer(answer["id"]),
@@ -83,13 +83,11 @@ defmodule Palladion.Test.Testkit do
 
   @doc "Stops a server and closes its connections; its files are gone."
   @spec stop(t) :: :ok
-  def stop(%__MODULE__{id: id}), do: call({:stop, id})
+  def stop(%__MODULE__{id: id}), do: Porter.stop_server(id)
 
   @doc "Stops all servers and the process they run in."
   @spec stop_all() :: :ok
-  def stop_all do
-    if Process.whereis(__MODULE__), do: GenServer.stop(__MODULE__), else: :ok
-  end
+  defdelegate stop_all, to: Porter
 
   # What it has seen
 
@@ -98,8 +96,23 @@ defmodule Palladion.Test.Testkit do
   def counters(server), do: server |> command("counters") |> parse_counters()
 
   @doc """
+  What one node of a cluster has seen: `connections`, of these `open`, `handshaking` now and
+  `handshaking_peak` at once, `responses`, and what it `refused` while it was down.
+  """
+  @spec counters(t, node_address) :: %{atom => non_neg_integer}
+  def counters(server, node),
+    do: server |> command("counters", node: address(node)) |> parse_counts()
+
+  @doc """
+  Counts from 0 again, of all nodes, too. What is open or under way now stays counted, and is what
+  `handshaking_peak` starts from.
+  """
+  @spec reset_counters(t) :: :ok
+  def reset_counters(server), do: done(server, "reset_counters")
+
+  @doc """
   Waits until counters are as told, each with a number, `{:min, n}` or `{:max, n}`, and gives all
-  of them.
+  of them; with `node:` those of one node.
   """
   @spec wait(t, keyword, timeout :: pos_integer) :: %{atom => non_neg_integer | String.t() | nil}
   def wait(server, conditions, timeout \\ 5_000) do
@@ -107,6 +120,7 @@ defmodule Palladion.Test.Testkit do
       for {name, bound} <- conditions do
         case bound do
           {kind, n} when kind in [:min, :max] -> {"#{name}.#{kind}", n}
+          node when name == :node -> {"node", address(node)}
           n -> {name, n}
         end
       end
@@ -124,7 +138,7 @@ defmodule Palladion.Test.Testkit do
     server
     |> command("connections")
     |> Enum.sort_by(fn {id, _} -> String.to_integer(id) end)
-    |> Enum.map(fn {_, pairs} -> pairs |> parse_pairs() |> connection() end)
+    |> Enum.map(fn {_, pairs} -> pairs |> Porter.parse_pairs() |> connection() end)
   end
 
   # What it does
@@ -133,7 +147,7 @@ defmodule Palladion.Test.Testkit do
   Adds a rule. Of the rules whose condition holds, the first is applied.
 
   The condition: `equals:`, `starts_with:` or `contains:` for the statement's text, `opcode:`,
-  `nth:`, `skip:`, `times:`, `probability:`. What is bound, so that the statement can be prepared:
+  `node:` (an address), `nth:`, `skip:`, `times:`, `probability:`. What is bound, so that the statement can be prepared:
   `bind: "id int, name text"`. The reaction: `delay:` in ms, and `reaction:`, one of `:builtin`,
   `:void`, `:never`, `:close`, `:reset`, `:wrong_stream`, `:oversize`, `:hang`,
   `{:garbage, bytes}`, `{:rows, columns: "id int, name text", rows: "(1, 'ann'), (2, null)"}` and
@@ -191,8 +205,19 @@ defmodule Palladion.Test.Testkit do
   @doc "Closes all connections."
   def close_connections(server), do: done(server, "close_connections")
 
-  @doc "Pushes an event: `kind: :status, change: \"DOWN\", node: \"127.0.0.1:9042\"`."
-  def event(server, opts), do: done(server, "event", opts)
+  @doc "Changes how many milliseconds each connection waits before its handshake."
+  def handshake_delay(server, ms), do: done(server, "handshake_delay", ms: ms)
+
+  @doc """
+  Pushes an event: `kind: :status, change: "DOWN", node: "127.0.0.1:9042"`, alike `kind: :topology`
+  (with `change: "MOVED_NODE"`, for instance), or `kind: :schema, change: "UPDATED", target:
+  "TABLE", keyspace: "ks", name: "t"`. `kind: :raw, body: bytes` is the body of an EVENT frame,
+  whatever it is, for all connections that registered for anything.
+  """
+  def event(server, opts) do
+    body = for {:body, bytes} <- opts, do: {:body, Base.encode16(bytes)}
+    done(server, "event", Keyword.delete(opts, :body) ++ body)
+  end
 
   @doc """
   Issues a certificate into `dir`: `name:` of the files, `client: true`, and as in `certificate/2`.
@@ -200,8 +225,132 @@ defmodule Palladion.Test.Testkit do
   """
   @spec issue(Path.t(), keyword) :: {Path.t(), Path.t()}
   def issue(dir, opts) do
-    answer = call({:command, "issue", [{"dir", dir} | opts]})
+    answer = Porter.command("issue", [{"dir", dir} | opts])
     {answer["cert"], answer["key"]}
+  end
+
+  # Clusters
+
+  @doc """
+  Starts a server that simulates a cluster: it is another node at every address, all on one port.
+
+      server = Testkit.start_cluster!(nodes: 3, datacenter: ["dc1", "dc2"])
+      server.nodes
+      # ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+      server = Testkit.start_cluster!(nodes: [[], [rack: "r2"], [rpc_address: "0.0.0.0"]])
+
+  `nodes:` is their number, 3 by default, or what is different about each. Options of a node:
+  `address:` (`"127.0.0.1"` and so on), `host_id:` (a UUID or the number that it ends in: 1 and so
+  on), `datacenter:`, `rack:`, `release_version:`, `schema_version:` (as `host_id:`),
+  `rpc_address:` (announced instead of its own), `null:` (columns that are null in its rows of
+  `system.peers` and `system.peers_v2`), `tokens:` (their number, 4 by default, or they).
+
+  Beside those of `start_server/1`: `datacenter:` and `rack:`, one or a list that nodes take by
+  turns; `release_version:`, `schema_version:`, `null:` and `tokens:` (a number) of all nodes;
+  `cluster_name:`; `peers_v2: false`, as Cassandra 3.11 knows no such table. The certificate is for
+  `localhost` and the addresses of all nodes unless `cert:` says otherwise; `"nodes"` in it stands
+  for these addresses. Raises where an option makes no sense.
+  """
+  @spec start_cluster!(keyword) :: t
+  def start_cluster!(opts \\ []) do
+    {nodes, opts} = Keyword.pop(opts, :nodes, 3)
+
+    {count, own} =
+      if is_list(nodes),
+        do:
+          {length(nodes), for({node, n} <- Enum.with_index(nodes, 1), do: own_options(node, n))},
+        else: {nodes, []}
+
+    server = start_server([{:nodes, count} | own] ++ opts)
+    %{server | nodes: for(node <- nodes(server), do: node.address)}
+  end
+
+  defp own_options(node, n), do: {"node.#{n}", node |> node_options() |> Porter.pairs()}
+
+  @doc """
+  The nodes of a cluster in the order of their addresses: `address`, `host_id`, `datacenter`,
+  `rack`, `release_version`, `schema_version`, `rpc_address` (nil: its own), whether it is `down`
+  or `hangs`, and what `counters/2` gives.
+  """
+  @spec nodes(t) :: [map]
+  def nodes(server) do
+    server
+    |> command("nodes")
+    |> Enum.map(fn {_, pairs} -> pairs |> Porter.parse_pairs() |> node_info() end)
+    |> Enum.sort_by(&:inet.parse_address(to_charlist(&1.address)))
+  end
+
+  @texts ~w(address host_id datacenter rack release_version schema_version rpc_address)a
+  @flags ~w(down hangs)a
+
+  defp node_info(pairs) do
+    {known, counts} = Map.split(pairs, Enum.map(@texts ++ @flags, &to_string/1))
+    texts = for name <- @texts, do: {name, known[to_string(name)]}
+    flags = for name <- @flags, do: {name, known[to_string(name)] == "true"}
+    counts |> parse_counts() |> Map.merge(Map.new(texts ++ flags))
+  end
+
+  @doc """
+  Adds a node: options of a node as in `start_cluster!/1`; without any the next one that there has
+  not been yet. Pushes NEW_NODE and UP unless `event: false`. Gives its `address` and `host_id`.
+  """
+  @spec add_node(t, keyword) :: %{address: String.t(), host_id: String.t()}
+  def add_node(server, opts \\ []) do
+    answer = command(server, "add_node", node_options(opts))
+    %{address: answer["address"], host_id: answer["host_id"]}
+  end
+
+  @doc "Removes a node and closes its connections. Pushes REMOVED_NODE unless `event: false`."
+  @spec remove_node(t, node_address, keyword) :: :ok
+  def remove_node(server, node, opts \\ []), do: node_done(server, "remove_node", node, opts)
+
+  @doc """
+  Closes a node's connections, and new ones at once; the others keep its row. Pushes DOWN unless
+  `event: false`.
+  """
+  @spec node_down(t, node_address, keyword) :: :ok
+  def node_down(server, node, opts \\ []), do: node_done(server, "node_down", node, opts)
+
+  @doc "Ends `node_down/3`. Pushes UP unless `event: false`."
+  @spec node_up(t, node_address, keyword) :: :ok
+  def node_up(server, node, opts \\ []), do: node_done(server, "node_up", node, opts)
+
+  @doc """
+  Closes a node's connections and gives it another address; it keeps its host id. Pushes what
+  Cassandra does, unless `event: false`: DOWN of the old address, NEW_NODE and UP of the new one.
+  (MOVED_NODE is about tokens: `event/2`.)
+  """
+  @spec move_node(t, node_address, to :: String.t(), keyword) :: :ok
+  def move_node(server, node, to, opts \\ []),
+    do: node_done(server, "move_node", node, [{:to, to} | opts])
+
+  @doc "Accepts connections to a node, but answers nothing on these and on those that are there."
+  @spec hang_node(t, node_address) :: :ok
+  def hang_node(server, node), do: node_done(server, "hang_node", node, [])
+
+  @doc "Ends `hang_node/2`: what has arrived meanwhile is answered."
+  @spec resume_node(t, node_address) :: :ok
+  def resume_node(server, node), do: node_done(server, "resume_node", node, [])
+
+  @doc "Changes the schema version, a UUID or the number that it ends in, of a node or of `:all`."
+  @spec set_schema_version(t, node_address | :all, String.t() | non_neg_integer) :: :ok
+  def set_schema_version(server, :all, version),
+    do: done(server, "schema_version", version: version)
+
+  def set_schema_version(server, node, version),
+    do: node_done(server, "schema_version", node, version: version)
+
+  defp node_done(server, name, node, arguments),
+    do: done(server, name, [{:node, address(node)} | arguments])
+
+  defp address(%{address: address}), do: address
+  defp address(address) when is_binary(address), do: address
+
+  defp node_options(opts) do
+    Enum.map(opts, fn
+      {:tokens, tokens} when is_list(tokens) -> {:token_list, tokens}
+      option -> option
+    end)
   end
 
   defp done(server, name, arguments \\ []) do
@@ -210,20 +359,15 @@ defmodule Palladion.Test.Testkit do
   end
 
   defp command(%__MODULE__{id: id}, name, arguments \\ []),
-    do: call({:command, name, [{"id", id} | arguments]})
-
-  defp call(request) do
-    case GenServer.call(porter(), request, :infinity) do
-      {:ok, answer} -> answer
-      {:error, message} -> raise "palladion-testkit: #{message}"
-    end
-  end
+    do: Porter.command(name, [{"id", id} | arguments])
 
   defp parse_counters(pairs) do
     {failure, counts} = Map.pop(pairs, "last_failure")
-    counts = for {name, n} <- counts, do: {String.to_atom(name), String.to_integer(n)}
-    Map.new([{:last_failure, failure} | counts])
+    counts |> parse_counts() |> Map.put(:last_failure, failure)
   end
+
+  defp parse_counts(pairs),
+    do: Map.new(pairs, fn {name, n} -> {String.to_atom(name), String.to_integer(n)} end)
 
   defp connection(pairs) do
     %{
@@ -236,127 +380,7 @@ defmodule Palladion.Test.Testkit do
       user: pairs["user"],
       keyspace: pairs["keyspace"],
       registered: String.split(pairs["registered"], ",", trim: true),
-      startup: parse_pairs(pairs["startup"])
+      startup: Porter.parse_pairs(pairs["startup"])
     }
-  end
-
-  # The process with the port: one for all tests, started by the first.
-
-  defp porter do
-    case GenServer.start(__MODULE__, [], name: __MODULE__, timeout: :infinity) do
-      {:ok, pid} -> pid
-      {:error, {:already_started, pid}} -> pid
-      {:error, reason} -> raise "palladion-testkit does not start: #{inspect(reason)}"
-    end
-  end
-
-  @impl GenServer
-  def init([]) do
-    Process.flag(:trap_exit, true)
-    System.at_exit(fn _status -> stop_all() end)
-    binary = Binary.path!()
-    dir = Path.join(Binary.target(), "testkit-#{System.pid()}")
-
-    port = Port.open({:spawn_executable, binary}, [:binary, :exit_status, line: @line, args: []])
-
-    {:ok, %{port: port, dir: dir, line: [], last: 0, asked: %{}, owners: %{}}}
-  end
-
-  @impl GenServer
-  def handle_call({:start, arguments}, {owner, _} = from, state) do
-    arguments = [{"dir", state.dir} | arguments]
-    {:noreply, ask(state, "start", arguments, {:start, from, owner})}
-  end
-
-  def handle_call({:stop, id}, from, state) do
-    {:noreply, state |> disown(id) |> ask("stop", [{"id", id}], {:stop, from, id})}
-  end
-
-  def handle_call({:command, name, arguments}, from, state) do
-    {:noreply, ask(state, name, arguments, {:command, from})}
-  end
-
-  @impl GenServer
-  def handle_info({port, {:data, {:noeol, part}}}, %{port: port} = state) do
-    {:noreply, %{state | line: [state.line | part]}}
-  end
-
-  def handle_info({port, {:data, {:eol, part}}}, %{port: port} = state) do
-    line = IO.iodata_to_binary([state.line | part])
-    [tag, status | rest] = String.split(line, " ", parts: 3)
-    {asked, others} = Map.pop!(state.asked, tag)
-    state = %{state | line: [], asked: others}
-    {:noreply, answer(asked, result(status, rest), state)}
-  end
-
-  def handle_info({:DOWN, monitor, :process, _, _}, state) do
-    ids = for {id, ^monitor} <- state.owners, do: id
-
-    state =
-      Enum.reduce(ids, state, fn id, state ->
-        state |> disown(id) |> ask("stop", [{"id", id}], {:stop, nil, id})
-      end)
-
-    {:noreply, state}
-  end
-
-  def handle_info({port, {:exit_status, status}}, %{port: port} = state) do
-    {:stop, {:exit_status, status}, state}
-  end
-
-  def handle_info({:EXIT, _, _}, state), do: {:noreply, state}
-
-  @impl GenServer
-  def terminate(_reason, state), do: File.rm_rf!(state.dir)
-
-  defp ask(state, name, arguments, asked) do
-    tag = Integer.to_string(state.last + 1)
-    words = for {key, value} <- arguments, do: [" ", to_string(key), "=", encode(value)]
-    true = Port.command(state.port, [tag, " ", name, words, "\n"])
-    %{state | last: state.last + 1, asked: Map.put(state.asked, tag, asked)}
-  end
-
-  defp answer({:start, from, owner}, {:ok, pairs} = result, state) do
-    GenServer.reply(from, result)
-    monitor = Process.monitor(owner)
-    put_in(state.owners[String.to_integer(pairs["id"])], monitor)
-  end
-
-  defp answer({:stop, from, id}, result, state) do
-    File.rm_rf!(Path.join(state.dir, Integer.to_string(id)))
-    # Goes with the last server's files.
-    File.rmdir(state.dir)
-
-    if from, do: GenServer.reply(from, with({:ok, _} <- result, do: {:ok, :ok}))
-    state
-  end
-
-  defp answer({_, from}, result, state) do
-    GenServer.reply(from, result)
-    state
-  end
-
-  defp answer({:start, from, _owner}, result, state) do
-    GenServer.reply(from, result)
-    state
-  end
-
-  defp disown(state, id) do
-    {monitor, owners} = Map.pop(state.owners, id)
-    if monitor, do: Process.demonitor(monitor, [:flush])
-    %{state | owners: owners}
-  end
-
-  defp result("ok", rest), do: {:ok, rest |> List.first("") |> parse_pairs()}
-  defp result("error", rest), do: {:error, rest |> List.first("") |> URI.decode()}
-
-  defp encode(values) when is_list(values), do: values |> Enum.join(",") |> encode()
-  defp encode(value), do: value |> to_string() |> URI.encode(&URI.char_unreserved?/1)
-
-  defp parse_pairs(text) do
-    for pair <- String.split(text, " ", trim: true), into: %{} do
-      [key, value] = String.split(pair, "=", parts: 2)
-      {URI.decode(key), URI.decode(value)}
-    end
   end
 end

@@ -10,6 +10,7 @@
 
 pub mod consistency;
 mod error;
+pub mod event;
 pub mod frame;
 pub mod request;
 pub mod response;
@@ -19,5 +20,6 @@ pub mod wire;
 
 pub use consistency::Consistency;
 pub use error::DecodeError;
+pub use event::ServerEvent;
 pub use frame::{Frame, FrameReader, Header, Incoming, Opcode};
 pub use types::{ColumnSpec, ColumnType};

@@ -435,7 +435,7 @@ fn read_prepared(reader: &mut Reader<'_>, body: &Bytes) -> Result<Prepared, Deco
 }
 
 impl SchemaChange {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let change = reader.string("schema change")?.to_owned();
         let target = reader.string("schema target")?.to_owned();
         let keyspace = reader.string("keyspace")?.to_owned();

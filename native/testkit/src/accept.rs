@@ -1,19 +1,21 @@
 //! What comes before the first frame: a connection is counted and its TLS handshake made.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Connection, READ};
 use crate::control::Orders;
-use crate::counters::{add, subtract, ConnectionInfo, Handshake};
+use crate::counters::{add, add_to_peak, subtract, ConnectionInfo, Handshake};
+use crate::nodes::Member;
 use crate::shared::Shared;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,21 +24,30 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Accepted {
     pub(crate) tcp: TcpStream,
     pub(crate) open: Open,
+    pub(crate) handshaking: Handshaking,
     pub(crate) orders: Orders,
 }
 
 impl Accepted {
     /// Serves it until it is closed.
     pub(crate) async fn serve(mut self) {
-        let open = self.open;
+        let (open, handshaking) = (self.open, self.handshaking);
         // Small answers are not to wait for more: the client measures us.
         let _ = self.tcp.set_nodelay(true);
+        let delay = Duration::from_millis(open.shared.handshake_delay.load(Ordering::Relaxed));
+        if !delay.is_zero() {
+            tokio::select! {
+                () = self.orders.closed() => return,
+                () = sleep(delay) => {}
+            }
+        }
         if self.orders.wait_while_paused().await.is_break() {
             return;
         }
         let Some(tls) = &open.shared.tls else {
             open.handshake(Handshake::Plain, |_| {});
-            return Connection::new(self.tcp, &open, self.orders).run().await;
+            let connection = Connection::new(self.tcp, &open, handshaking, self.orders);
+            return connection.run().await;
         };
         // rustls reads 4 KiB at a time; the buffer saves system calls.
         let tcp = BufReader::with_capacity(READ, self.tcp);
@@ -50,21 +61,65 @@ impl Accepted {
             }
         };
         open.shaken(&stream);
-        Connection::new(stream, &open, self.orders).run().await;
+        let connection = Connection::new(stream, &open, handshaking, self.orders);
+        connection.run().await;
+    }
+}
+
+/// Counts a connection as one in its handshake until it is dropped: from when it is accepted until
+/// its login is done or it ends.
+#[derive(Debug)]
+pub(crate) struct Handshaking {
+    shared: Arc<Shared>,
+    member: Option<Arc<Member>>,
+}
+
+impl Handshaking {
+    pub(crate) fn new(open: &Open) -> Self {
+        let cells = &open.shared.observed.cells;
+        add_to_peak(&cells.handshaking, &cells.handshaking_peak);
+        if let Some(Member { cells, .. }) = open.member.as_deref() {
+            add_to_peak(&cells.handshaking, &cells.handshaking_peak);
+        }
+        Self {
+            shared: open.shared.clone(),
+            member: open.member.clone(),
+        }
+    }
+}
+
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        subtract(&self.shared.observed.cells.handshaking, 1);
+        if let Some(member) = &self.member {
+            subtract(&member.cells.handshaking, 1);
+        }
+        self.shared.observed.notify();
     }
 }
 
 /// Counts a connection as open for as long as it lives.
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
+    /// The node that it is open to, if there are several.
+    pub(crate) member: Option<Arc<Member>>,
     pub(crate) id: u64,
 }
 
 impl Open {
-    pub(crate) fn new(shared: Arc<Shared>, id: u64, peer: SocketAddr) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        member: Option<Arc<Member>>,
+        id: u64,
+        peer: SocketAddr,
+    ) -> Self {
         add(&shared.observed.cells.open, 1);
+        if let Some(member) = &member {
+            add(&member.cells.connections, 1);
+            add(&member.cells.open, 1);
+        }
         shared.observed.remember(ConnectionInfo::new(id, peer));
-        Self { shared, id }
+        Self { shared, member, id }
     }
 
     fn failed(&self, failure: String) {
@@ -122,6 +177,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         subtract(&self.shared.observed.cells.open, 1);
+        if let Some(member) = &self.member {
+            subtract(&member.cells.open, 1);
+        }
         self.shared
             .observed
             .update(self.id, |info| info.open = false);

@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 use tokio::time::{sleep_until, timeout, Instant};
 use tokio_rustls::server::TlsStream;
 
-use crate::accept::Open;
+use crate::accept::{Handshaking, Open};
 use crate::control::Orders;
 use crate::counters::{add, subtract};
 use crate::event::Event;
@@ -77,11 +77,11 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: Transport> Connection<S> {
-    pub(crate) fn new(stream: S, open: &Open, orders: Orders) -> Self {
+    pub(crate) fn new(stream: S, open: &Open, handshaking: Handshaking, orders: Orders) -> Self {
         let shared = open.shared.clone();
         Self {
             stream,
-            session: Session::new(shared.clone(), open.id),
+            session: Session::new(open, handshaking),
             orders,
             events: shared.events.subscribe(),
             frames: FrameReader::new(Sender::Client, shared.max_frame),

@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 
 use palladion_cql::Opcode;
 
-use crate::Error;
-
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// Counts since the server started.
+    (
+        $(#[$about:meta])*
+        $counters:ident, $cells:ident {
+            $($(#[$doc:meta])* $name:ident),+ $(,)?
+        }
+        $($(#[$more_doc:meta])* $more:ident: $type:ty)?
+    ) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct Counters {
+        pub struct $counters {
             $($(#[$doc])* pub $name: u64,)+
-            /// What the last failed handshake failed of.
-            pub last_failure: Option<String>,
+            $($(#[$more_doc])* pub $more: $type,)?
         }
 
-        impl Counters {
+        impl $counters {
             /// Every count with its name.
             pub fn pairs(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name)),+]
@@ -28,28 +31,43 @@ macro_rules! counters {
         }
 
         #[derive(Debug, Default)]
-        pub(crate) struct Cells {
+        pub(crate) struct $cells {
             $(pub(crate) $name: AtomicU64,)+
         }
 
-        impl Cells {
-            fn snapshot(&self, last_failure: Option<String>) -> Counters {
-                Counters {
+        impl $cells {
+            pub(crate) fn snapshot(&self $(, $more: $type)?) -> $counters {
+                $counters {
                     $($name: self.$name.load(Ordering::SeqCst),)+
-                    last_failure,
+                    $($more,)?
                 }
+            }
+
+            /// Counts from 0 again, but what is there now stays counted.
+            fn forget(&self, now: &[&AtomicU64]) {
+                let all = [$(&self.$name),+];
+                let past = all.iter().filter(|cell| !now.iter().any(|n| std::ptr::eq(**cell, *n)));
+                past.for_each(|cell| cell.store(0, Ordering::SeqCst));
             }
         }
     };
 }
 
 counters! {
+/// Counts since the server started, or since they were reset.
+Counters, Cells {
     /// TCP connections accepted.
     connections,
     /// Of these, still open.
     open,
+    /// Between being accepted and READY or AUTH_SUCCESS: handshakes under way.
+    handshaking,
+    /// These, the most at once.
+    handshaking_peak,
     /// Closed at once, because there were too many.
     turned_away,
+    /// Closed at once, because the simulated node is down or there is none.
+    refused,
     /// Full handshakes.
     full,
     /// Full handshakes that took a HelloRetryRequest (counted in `full`, too).
@@ -97,8 +115,41 @@ counters! {
     /// Requests that are never answered: by a rule, or since their connection closed first.
     unanswered,
 }
+/// What the last failed handshake failed of.
+last_failure: Option<String>
+}
+
+counters! {
+/// Counts of one simulated node, since it was added or since they were reset.
+NodeCounters, NodeCells {
+    /// TCP connections accepted.
+    connections,
+    /// Of these, still open.
+    open,
+    /// Between being accepted and READY or AUTH_SUCCESS: handshakes under way.
+    handshaking,
+    /// These, the most at once.
+    handshaking_peak,
+    /// Closed at once, because the node is down.
+    refused,
+    /// Responses written.
+    responses,
+}
+}
+
+impl NodeCells {
+    pub(crate) fn reset(&self) {
+        self.forget(&[&self.open, &self.handshaking]);
+        raise(&self.handshaking_peak, &self.handshaking);
+    }
+}
 
 impl Cells {
+    fn reset(&self) {
+        self.forget(&[&self.open, &self.handshaking, &self.delayed]);
+        raise(&self.handshaking_peak, &self.handshaking);
+    }
+
     pub(crate) fn of(&self, opcode: Opcode) -> Option<&AtomicU64> {
         Some(match opcode {
             Opcode::Options => &self.options,
@@ -116,6 +167,16 @@ impl Cells {
 
 pub(crate) fn add(cell: &AtomicU64, n: u64) {
     cell.fetch_add(n, Ordering::SeqCst);
+}
+
+/// Counts one more, and how many that makes at most.
+pub(crate) fn add_to_peak(cell: &AtomicU64, peak: &AtomicU64) {
+    add(cell, 1);
+    raise(peak, cell);
+}
+
+fn raise(peak: &AtomicU64, cell: &AtomicU64) {
+    peak.fetch_max(cell.load(Ordering::SeqCst), Ordering::SeqCst);
 }
 
 pub(crate) fn subtract(cell: &AtomicU64, n: u64) {
@@ -199,6 +260,12 @@ impl Observed {
         self.cells.snapshot(lock(&self.last_failure).clone())
     }
 
+    /// Connections and their number are remembered.
+    pub(crate) fn reset(&self) {
+        self.cells.reset();
+        *lock(&self.last_failure) = None;
+    }
+
     pub(crate) fn failed(&self, failure: String) {
         *lock(&self.last_failure) = Some(failure);
         add(&self.cells.failed_handshakes, 1);
@@ -231,21 +298,23 @@ impl Observed {
         }
     }
 
-    pub(crate) fn wait(
+    /// Looks again and again until the condition holds, or gives what was seen last as an error.
+    pub(crate) fn wait<T>(
         &self,
         timeout: Duration,
-        condition: impl Fn(&Counters) -> bool,
-    ) -> Result<Counters, Error> {
+        look: impl Fn() -> T,
+        condition: impl Fn(&T) -> bool,
+    ) -> Result<T, T> {
         let deadline = Instant::now() + timeout;
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let mut guard = lock(&self.lock);
         let result = loop {
-            let counters = self.counters();
-            if condition(&counters) {
-                break Ok(counters);
+            let seen = look();
+            if condition(&seen) {
+                break Ok(seen);
             }
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                break Err(Error::Timeout(Box::new(counters)));
+                break Err(seen);
             };
             guard = self
                 .changed

@@ -1,4 +1,4 @@
-use crate::Counters;
+use crate::{Counters, NodeCounters};
 
 /// Why the testkit could not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// What was waited for did not happen in time; these are the counters.
     #[error("not in time: {0:?}")]
     Timeout(Box<Counters>),
+    /// The same of a node.
+    #[error("not in time: {0:?}")]
+    NodeTimeout(Box<NodeCounters>),
     /// The server has stopped.
     #[error("the server has stopped")]
     Stopped,

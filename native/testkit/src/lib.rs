@@ -13,6 +13,9 @@
 //! | `USE keyspace` | the keyspace |
 //! | anything else | nothing, but PREPARE with `?` in it is an error, since nobody says what its bind markers are |
 //!
+//! With [`ClusterOptions`] it is many nodes at once, on one port of many loopback addresses; the
+//! tables of the system keyspace then say what Cassandra's say, whatever happens to the nodes.
+//!
 //! The binary `palladion-testkit` does the same for what is not Rust; `palladion-testkit help` says how.
 
 mod accept;
@@ -23,6 +26,8 @@ mod counters;
 mod error;
 mod event;
 mod literal;
+mod node;
+mod nodes;
 mod options;
 mod request;
 mod response;
@@ -31,14 +36,16 @@ mod server;
 mod session;
 mod shared;
 mod statement;
+mod system;
 mod tls;
 mod types;
 
-pub use counters::{ConnectionInfo, Counters, Handshake};
+pub use counters::{ConnectionInfo, Counters, Handshake, NodeCounters};
 pub use error::Error;
 pub use event::Event;
 pub use literal::{parse_hex, parse_value};
-pub use options::{Login, Options};
+pub use node::{numbered_uuid, Node, NodeInfo};
+pub use options::{ClusterOptions, Login, Options};
 pub use response::Rows;
 pub use script::{Reaction, Rule, Text};
 pub use server::Server;

@@ -1,13 +1,15 @@
 //! How a server is set up.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use crate::node::Node;
 use crate::tls::TlsOptions;
 
 /// Options of [`crate::Server::start`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it listens; port 0 lets the system choose one.
+    /// Where it listens; port 0 lets the system choose one. Of a cluster only the port counts.
     pub address: SocketAddr,
     /// TLS, unless it speaks plain text.
     pub tls: Option<TlsOptions>,
@@ -21,6 +23,10 @@ pub struct Options {
     pub max_connections: usize,
     /// Threads that serve connections.
     pub threads: usize,
+    /// How long each connection waits before its handshake, so that handshakes overlap.
+    pub handshake_delay: Duration,
+    /// The nodes that it simulates, if it is to be more than one.
+    pub cluster: Option<ClusterOptions>,
     /// What chance starts from, where a rule leaves something to it.
     pub seed: u64,
 }
@@ -36,6 +42,8 @@ impl Default for Options {
             max_frame: 64 << 20,
             max_connections: 4096,
             threads: 1,
+            handshake_delay: Duration::ZERO,
+            cluster: None,
             seed: 0x5EED,
         }
     }
@@ -48,10 +56,44 @@ impl Options {
         self
     }
 
+    /// The same as a cluster.
+    pub fn cluster(mut self, cluster: ClusterOptions) -> Self {
+        self.cluster = Some(cluster);
+        self
+    }
+
     /// The same with a login by user and password.
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some(Login::new(user, password));
         self
+    }
+}
+
+/// A cluster that one server simulates. It listens on one port of every loopback address, and knows
+/// by the address that a client connected to which node it is to be.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Its members.
+    pub nodes: Vec<Node>,
+    /// What `system.local` says it is called.
+    pub name: String,
+    /// Whether there is `system.peers_v2`, and the ports in `system.local`, as since Cassandra 4.0.
+    pub peers_v2: bool,
+}
+
+impl ClusterOptions {
+    /// A cluster of these nodes.
+    pub fn new(nodes: Vec<Node>) -> Self {
+        Self {
+            nodes,
+            name: "testkit".to_owned(),
+            peers_v2: true,
+        }
+    }
+
+    /// A cluster of so many nodes on 127.0.0.1, 127.0.0.2 and so on.
+    pub fn of(nodes: u32) -> Self {
+        Self::new((1..=nodes).map(Node::numbered).collect())
     }
 }
 

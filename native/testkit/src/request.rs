@@ -6,7 +6,7 @@ use std::ops::Range;
 use palladion_cql::wire::Reader;
 use palladion_cql::DecodeError;
 
-use crate::statement::Statements;
+use crate::statement::PreparedStatements;
 
 /// `<query_parameters>`, as far as the server cares.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
-        statements: &Statements,
+        prepared: &PreparedStatements,
     ) -> Result<Self, DecodeError> {
         reader.byte("batch type")?;
         let n = reader.short("batch")?;
@@ -135,7 +135,7 @@ impl Batch {
                 }
                 1 => {
                     let id = reader.short_bytes("prepared statement's id")?;
-                    match statements.prepared(id) {
+                    match prepared.get(id) {
                         Some(statement) => batch.texts.push(statement.text.clone()),
                         None => {
                             batch.unknown.get_or_insert_with(|| id.to_vec());

@@ -167,7 +167,7 @@ impl Rows {
 }
 
 /// Bytes of rows in one answer, at most.
-const MAX_DATA: usize = 1 << 28;
+pub(crate) const MAX_DATA: usize = 1 << 28;
 
 /// Appends the body of a RESULT with rows whose cells are `data`.
 pub(crate) fn put_rows(

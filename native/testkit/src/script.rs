@@ -1,5 +1,6 @@
 //! Rules: what to do about which request.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Rule {
     pub text: Text,
     /// The kind of request. Without it a rule is about QUERY, EXECUTE and BATCH.
     pub opcode: Option<Opcode>,
+    /// Requests to this node of a simulated cluster only.
+    pub node: Option<Ipv4Addr>,
     /// How many matching requests pass before the rule applies.
     pub skip: u64,
     /// To how many it then applies.
@@ -105,12 +108,19 @@ impl Rule {
         Self {
             text,
             opcode,
+            node: None,
             skip: 0,
             times: u64::MAX,
             probability: 1.0,
             bind: None,
             reaction,
         }
+    }
+
+    /// Only to requests to this node of a simulated cluster.
+    pub fn node(mut self, address: Ipv4Addr) -> Self {
+        self.node = Some(address);
+        self
     }
 
     /// Only to the `n`th match, counted from 1.
@@ -146,14 +156,15 @@ impl Rule {
         self
     }
 
-    fn is_about(&self, opcode: Opcode, texts: &[&str]) -> bool {
+    fn is_about(&self, node: Option<Ipv4Addr>, opcode: Opcode, texts: &[&str]) -> bool {
+        let node_matches = self.node.is_none() || self.node == node;
         let opcode_matches = match self.opcode {
             Some(own) => own == opcode,
             None => matches!(opcode, Opcode::Query | Opcode::Execute | Opcode::Batch),
         };
         let text_matches =
             self.text == Text::Any || texts.iter().any(|text| self.text.matches(text));
-        opcode_matches && text_matches
+        node_matches && opcode_matches && text_matches
     }
 }
 
@@ -188,11 +199,16 @@ impl Script {
         self.rules.clear();
     }
 
-    /// The reaction to a request, if a rule applies to it.
-    pub(crate) fn apply(&mut self, opcode: Opcode, texts: &[&str]) -> Option<Reaction> {
+    /// The reaction to a request to a node, if a rule applies to it.
+    pub(crate) fn apply(
+        &mut self,
+        node: Option<Ipv4Addr>,
+        opcode: Opcode,
+        texts: &[&str],
+    ) -> Option<Reaction> {
         let random = &mut self.random;
         self.rules.iter_mut().find_map(|(rule, seen)| {
-            if !rule.is_about(opcode, texts) {
+            if !rule.is_about(node, opcode, texts) {
                 return None;
             }
             *seen += 1;

@@ -1,20 +1,22 @@
 //! A server and what a test can do to it while it runs.
 
+mod nodes;
+
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder as ThreadBuilder, JoinHandle};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::accept::{Accepted, Open};
+use crate::accept::{Accepted, Handshaking, Open};
 use crate::certs::Identity;
 use crate::control::{Control, Orders};
 use crate::counters::{add, ConnectionInfo, Counters};
@@ -42,21 +44,32 @@ enum Command {
 
 /// How long the server's thread may take to obey a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted: all of a large cluster's come at once.
+const BACKLOG: u32 = 4096;
 /// How long connections may take to close when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Server {
     /// Starts one. It listens when this returns.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let listener = StdListener::bind(options.address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let runtime = runtime(options.threads)?;
-        let shared = Arc::new(Shared::new(options)?);
+        let (bound, first) = match &options.cluster {
+            None => (options.address, None),
+            Some(cluster) => {
+                let any = (Ipv4Addr::UNSPECIFIED, options.address.port());
+                (any.into(), cluster.nodes.first().map(|node| node.address))
+            }
+        };
+        let listener = {
+            let _guard = runtime.enter();
+            bind(bound)?
+        };
+        let bound = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(options, bound.port())?);
         let (control, _) = watch::channel(Control::default());
         let (commands, inbox) = mpsc::channel(16);
         let house = House {
-            address,
+            bound,
             shared: shared.clone(),
             control: control.subscribe(),
             connections: JoinSet::new(),
@@ -66,7 +79,7 @@ impl Server {
             .name("palladion-testkit".to_owned())
             .spawn(move || runtime.block_on(house.keep(listener, inbox)))?;
         Ok(Self {
-            address,
+            address: SocketAddr::new(first.map_or(bound.ip(), IpAddr::V4), bound.port()),
             shared,
             control,
             commands,
@@ -74,7 +87,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Where it listens; of a cluster, where the node listens that it was given first.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -84,6 +97,15 @@ impl Server {
         self.shared.observed.counters()
     }
 
+    /// Counts from 0 again, nodes too. What is there now stays counted: connections that are open,
+    /// handshakes under way, responses that wait.
+    pub fn reset_counters(&self) {
+        self.shared.observed.reset();
+        for member in self.shared.members() {
+            member.cells.reset();
+        }
+    }
+
     /// Waits until the counters fulfil a condition. Blocks the thread: in async code, use
     /// [`Server::until`]. Gives the counters.
     pub fn wait(
@@ -91,7 +113,7 @@ impl Server {
         timeout: Duration,
         condition: impl Fn(&Counters) -> bool,
     ) -> Result<Counters, Error> {
-        self.shared.observed.wait(timeout, condition)
+        self.shared.wait(timeout, condition)
     }
 
     /// [`Server::wait`] for async code.
@@ -104,7 +126,7 @@ impl Server {
         let shared = self.shared.clone();
         // A thread, since the caller's clock may be a paused one.
         std::thread::spawn(move || {
-            let _ = done.send(shared.observed.wait(timeout, condition));
+            let _ = done.send(shared.wait(timeout, condition));
         });
         result.await.map_err(|_| Error::Stopped)?
     }
@@ -131,7 +153,10 @@ impl Server {
 
     /// Forgets what was prepared: EXECUTE is answered with UNPREPARED.
     pub fn forget_prepared(&self) {
-        self.shared.statements.forget_prepared();
+        self.shared.prepared.forget();
+        for member in self.shared.members() {
+            member.prepared.forget();
+        }
     }
 
     /// Forgets all TLS sessions: what clients remember is worth nothing any more.
@@ -154,6 +179,12 @@ impl Server {
         if let Some(login) = self.shared.login().as_mut() {
             login.password = password.to_owned();
         }
+    }
+
+    /// Changes how long each connection waits before its handshake.
+    pub fn set_handshake_delay(&self, delay: Duration) {
+        let delay = delay.as_millis() as u64;
+        self.shared.handshake_delay.store(delay, Ordering::Relaxed);
     }
 
     /// Accepts connections from now on, but reads and answers nothing, not even a TLS handshake.
@@ -235,7 +266,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 
 /// What the server's thread keeps.
 struct House {
-    address: SocketAddr,
+    bound: SocketAddr,
     shared: Arc<Shared>,
     control: watch::Receiver<Control>,
     connections: JoinSet<()>,
@@ -243,8 +274,8 @@ struct House {
 }
 
 impl House {
-    async fn keep(mut self, listener: StdListener, mut inbox: mpsc::Receiver<Command>) {
-        let mut listener = TcpListener::from_std(listener).ok();
+    async fn keep(mut self, listener: TcpListener, mut inbox: mpsc::Receiver<Command>) {
+        let mut listener = Some(listener);
         while !self.control.borrow().stop {
             let mut control = self.control.clone();
             tokio::select! {
@@ -255,7 +286,7 @@ impl House {
                         let _ = reply.send(Ok(()));
                     }
                     Some(Command::Listen(reply)) => {
-                        let _ = reply.send(self.listen(&mut listener).await);
+                        let _ = reply.send(self.listen(&mut listener));
                     }
                     None => break,
                 },
@@ -272,9 +303,9 @@ impl House {
         let _ = timeout(STOP_TIMEOUT, all_closed).await;
     }
 
-    async fn listen(&self, listener: &mut Option<TcpListener>) -> io::Result<()> {
+    fn listen(&self, listener: &mut Option<TcpListener>) -> io::Result<()> {
         if listener.is_none() {
-            *listener = Some(TcpListener::bind(self.address).await?);
+            *listener = Some(bind(self.bound)?);
         }
         Ok(())
     }
@@ -287,14 +318,42 @@ impl House {
             add(&cells.turned_away, 1);
             return;
         }
+        let (member, node) = match &self.shared.nodes {
+            None => (None, None),
+            Some(nodes) => match tcp.local_addr().ok().and_then(|at| nodes.reached_at(at)) {
+                Some((member, orders)) => (Some(member), Some(orders)),
+                None => {
+                    add(&cells.refused, 1);
+                    // With a reset, which comes closest to a port that is closed.
+                    let _ = tcp.set_zero_linger();
+                    self.shared.observed.notify();
+                    return;
+                }
+            },
+        };
+        let open = Open::new(self.shared.clone(), member, self.accepted, peer);
         let accepted = Accepted {
             tcp,
-            open: Open::new(self.shared.clone(), self.accepted, peer),
-            orders: Orders::new(self.control.clone()),
+            handshaking: Handshaking::new(&open),
+            open,
+            orders: Orders::new(self.control.clone(), node),
         };
         self.connections.spawn(accepted.serve());
         self.shared.observed.notify();
     }
+}
+
+/// To be called inside of the runtime.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // So that it can listen again at once.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -1,5 +1,6 @@
 //! The server's side of one conversation, without I/O: frames in, bytes and orders out.
 
+mod login;
 mod statements;
 
 use std::sync::atomic::Ordering;
@@ -11,19 +12,25 @@ use palladion_cql::response::{code, ServerError};
 use palladion_cql::wire::Reader;
 use palladion_cql::{DecodeError, Header, Opcode};
 
+use crate::accept::{Handshaking, Open};
 use crate::counters::add;
+use crate::nodes::Member;
 use crate::request::{Batch, Parameters};
-use crate::response::{
-    error, put_authenticate, put_error, put_frame, put_supported, put_token, put_void,
-};
+use crate::response::{error, put_error, put_frame, put_supported, put_void};
 use crate::script::Reaction;
 use crate::shared::Shared;
+use crate::statement::PreparedStatements;
 
 /// One client's conversation.
 #[derive(Debug)]
 pub(crate) struct Session {
     shared: Arc<Shared>,
+    /// The node that the client talks to, if there are several.
+    member: Option<Arc<Member>>,
+    prepared: Arc<PreparedStatements>,
     connection: u64,
+    /// Until the login is done.
+    handshaking: Option<Handshaking>,
     login: Login,
     pub(crate) registered: Vec<String>,
 }
@@ -61,10 +68,15 @@ impl Outcome {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, connection: u64) -> Self {
+    pub(crate) fn new(open: &Open, handshaking: Handshaking) -> Self {
+        let member = open.member.clone();
+        let prepared = member.as_ref().map(|member| &member.prepared);
         Self {
-            shared,
-            connection,
+            prepared: prepared.unwrap_or(&open.shared.prepared).clone(),
+            shared: open.shared.clone(),
+            member,
+            connection: open.id,
+            handshaking: Some(handshaking),
             login: Login::Expected,
             registered: Vec::new(),
         }
@@ -114,18 +126,19 @@ impl Session {
         }
         let opcode = frame.header.opcode;
         let mut reader = body(frame)?;
-        let apply = |texts: &[&str]| self.shared.script().apply(opcode, texts);
+        let node = self.member.as_ref().map(|member| member.node().address);
+        let apply = |texts: &[&str]| self.shared.script().apply(node, opcode, texts);
         Ok(match opcode {
             Opcode::Query | Opcode::Prepare => apply(&[&text(&mut reader)?]),
             Opcode::Execute => {
                 let id = reader.short_bytes("prepared statement's id")?;
-                match self.shared.statements.prepared(id) {
+                match self.prepared.get(id) {
                     Some(statement) => apply(&[&statement.text]),
                     None => None,
                 }
             }
             Opcode::Batch => {
-                let batch = Batch::read(&mut reader, &self.shared.statements)?;
+                let batch = Batch::read(&mut reader, &self.prepared)?;
                 let texts: Vec<&str> = batch.texts.iter().map(String::as_str).collect();
                 apply(&texts)
             }
@@ -212,7 +225,7 @@ impl Session {
             }
             Opcode::Query => {
                 let text = text(&mut reader)?;
-                match self.shared.statements.builtin(&text) {
+                match self.builtin(&text) {
                     Ok(Some(statement)) => {
                         let parameters = Parameters::read(&mut reader)?;
                         self.run(&statement, &parameters, stream, out);
@@ -226,7 +239,7 @@ impl Session {
             Opcode::Prepare => self.prepare(&text(&mut reader)?, stream, out),
             Opcode::Execute => {
                 let id = reader.short_bytes("prepared statement's id")?;
-                match self.shared.statements.prepared(id) {
+                match self.prepared.get(id) {
                     Some(statement) => {
                         let parameters = Parameters::read(&mut reader)?;
                         self.run(&statement, &parameters, stream, out);
@@ -235,7 +248,7 @@ impl Session {
                 }
             }
             Opcode::Batch => {
-                let batch = Batch::read(&mut reader, &self.shared.statements)?;
+                let batch = Batch::read(&mut reader, &self.prepared)?;
                 match batch.unknown {
                     Some(id) => self.unprepared(&id, stream, out),
                     None => put_void(out, stream),
@@ -243,77 +256,6 @@ impl Session {
             }
             _ => put_error(out, stream, &error(code::PROTOCOL, "this is no request")),
         }
-        self.count_response();
-        Ok(())
-    }
-
-    fn startup(
-        &mut self,
-        reader: &mut Reader<'_>,
-        stream: i16,
-        out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let n = reader.short("startup options")?;
-        let mut options = Vec::new();
-        for _ in 0..n {
-            let name = reader.string("startup option")?.to_owned();
-            options.push((name, reader.string("startup option")?.to_owned()));
-        }
-        let compression = options.iter().find(|(name, _)| name == "COMPRESSION");
-        if let Some((_, algorithm)) = compression {
-            let message = format!("Unknown compression algorithm: {algorithm}");
-            self.error(stream, &error(code::PROTOCOL, message), out);
-            return Ok(());
-        }
-        self.shared
-            .observed
-            .update(self.connection, |c| c.startup = options);
-        match self.shared.login().as_ref() {
-            Some(login) => {
-                self.login = Login::Asked;
-                put_authenticate(out, stream, &login.authenticator);
-            }
-            None => {
-                self.login = Login::Done;
-                put_frame(out, stream, Opcode::Ready, |_| {});
-            }
-        }
-        self.count_response();
-        Ok(())
-    }
-
-    fn log_in(
-        &mut self,
-        reader: &mut Reader<'_>,
-        stream: i16,
-        out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let token = reader.bytes("authentication token")?.unwrap_or_default();
-        let mut parts = token.split(|byte| *byte == 0).skip(1);
-        let (user, password) = (parts.next(), parts.next());
-        let (Some(user), Some(password), None) = (user, password, parts.next()) else {
-            let message = "Client provided an invalid SASL PLAIN token";
-            add(&self.shared.observed.cells.failed_logins, 1);
-            self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
-            return Ok(());
-        };
-        let user = String::from_utf8_lossy(user).into_owned();
-        let right = match self.shared.login().as_ref() {
-            Some(login) => login.user == user && login.password.as_bytes() == password,
-            None => true,
-        };
-        if !right {
-            add(&self.shared.observed.cells.failed_logins, 1);
-            let message = format!("Provided username {user} and/or password are incorrect");
-            self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
-            return Ok(());
-        }
-        add(&self.shared.observed.cells.logins, 1);
-        self.login = Login::Done;
-        self.shared
-            .observed
-            .update(self.connection, |c| c.user = Some(user));
-        put_token(out, stream, Opcode::AuthSuccess, None);
         self.count_response();
         Ok(())
     }
@@ -339,6 +281,9 @@ impl Session {
 
     fn count_response(&self) {
         add(&self.shared.observed.cells.responses, 1);
+        if let Some(member) = &self.member {
+            add(&member.cells.responses, 1);
+        }
     }
 }
 

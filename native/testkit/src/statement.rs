@@ -8,6 +8,7 @@ use palladion_cql::value::Value;
 use palladion_cql::ColumnType;
 
 use crate::response::{Columns, Rows, TABLE};
+use crate::system::{Select, Selection};
 use crate::types::columns_and_key;
 use crate::Error;
 
@@ -29,16 +30,17 @@ pub(crate) enum Answer {
     /// Rows of one int column that counts from 0, in pages.
     Numbers(u32),
     Keyspace(String),
+    /// What a simulated node says about itself or the others, at the time it is asked.
+    System(Selection),
     Void,
 }
 
 pub(crate) type Id = [u8; 16];
 
-/// What the server knows by itself, and what is prepared on it.
+/// What the server knows by itself.
 #[derive(Debug)]
 pub(crate) struct Statements {
     address: IpAddr,
-    prepared: Mutex<HashMap<Id, Arc<Statement>>>,
     pages: Mutex<HashMap<u32, Arc<Rows>>>,
 }
 
@@ -52,29 +54,8 @@ impl Statements {
     pub(crate) fn new(address: IpAddr) -> Self {
         Self {
             address,
-            prepared: Mutex::default(),
             pages: Mutex::default(),
         }
-    }
-
-    /// Remembers a statement under an id that depends on its text only.
-    pub(crate) fn prepare(&self, statement: Statement) -> (Id, Arc<Statement>) {
-        let (id, statement) = (id_of(&statement.text), Arc::new(statement));
-        let mut prepared = lock(&self.prepared);
-        if prepared.len() >= MAX_PREPARED {
-            prepared.clear();
-        }
-        prepared.insert(id, statement.clone());
-        (id, statement)
-    }
-
-    pub(crate) fn prepared(&self, id: &[u8]) -> Option<Arc<Statement>> {
-        let id: &Id = id.try_into().ok()?;
-        lock(&self.prepared).get(id).cloned()
-    }
-
-    pub(crate) fn forget_prepared(&self) {
-        lock(&self.prepared).clear();
     }
 
     /// What the server makes of a text; `None` if it does not know it.
@@ -112,16 +93,10 @@ impl Statements {
             let keyspace = keyspace.trim_end_matches([';', ' ']).trim_matches('"');
             return Statement::without_rows(text, Answer::Keyspace(keyspace.to_owned())).map(Some);
         }
-        let Some(select) = after_keyword(text, "select") else {
+        let Some(select) = Select::parse(text) else {
             return Ok(None);
         };
-        let from = select
-            .split_whitespace()
-            .position(|w| w.eq_ignore_ascii_case("from"));
-        let mut words = select.split_whitespace();
-        let columns: String = words.by_ref().take(from.unwrap_or(0)).collect();
-        let table = words.nth(1).unwrap_or_default().trim_end_matches(';');
-        self.system_table(text, &columns, table, words.next().is_none())
+        self.system_table(text, &select.columns, select.table, select.rest.is_empty())
     }
 
     fn page(&self, rows: u32) -> Result<Arc<Rows>, Error> {
@@ -167,6 +142,32 @@ impl Statements {
             rows.push(&cells)?;
         }
         Statement::with_rows(text, Arc::new(rows)).map(Some)
+    }
+}
+
+/// What is prepared on a server, or on one of its nodes.
+#[derive(Debug, Default)]
+pub(crate) struct PreparedStatements(Mutex<HashMap<Id, Arc<Statement>>>);
+
+impl PreparedStatements {
+    /// Remembers a statement under an id that depends on its text only.
+    pub(crate) fn prepare(&self, statement: Statement) -> (Id, Arc<Statement>) {
+        let (id, statement) = (id_of(&statement.text), Arc::new(statement));
+        let mut prepared = lock(&self.0);
+        if prepared.len() >= MAX_PREPARED {
+            prepared.clear();
+        }
+        prepared.insert(id, statement.clone());
+        (id, statement)
+    }
+
+    pub(crate) fn get(&self, id: &[u8]) -> Option<Arc<Statement>> {
+        let id: &Id = id.try_into().ok()?;
+        lock(&self.0).get(id).cloned()
+    }
+
+    pub(crate) fn forget(&self) {
+        lock(&self.0).clear();
     }
 }
 
@@ -218,7 +219,7 @@ fn call<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// What follows a keyword at the start of a text.
-fn after_keyword<'t>(text: &'t str, keyword: &str) -> Option<&'t str> {
+pub(crate) fn after_keyword<'t>(text: &'t str, keyword: &str) -> Option<&'t str> {
     let (word, rest) = text.trim().split_once(char::is_whitespace)?;
     word.eq_ignore_ascii_case(keyword).then(|| rest.trim())
 }

@@ -98,6 +98,54 @@ fn mistakes_are_told_and_change_nothing() {
 }
 
 #[test]
+fn a_cluster_is_started_and_changed() {
+    let mut testkit = Testkit::start();
+    let line = "1 start nodes=3 datacenter=a,b tokens=16 node.2=address%3D127.0.0.9%20rack%3Dr%252";
+    let port = value(&testkit.ask(line), "port").to_owned();
+    let nodes = testkit.ask("2 nodes");
+    assert!(nodes.contains(" 127.0.0.9=address%3D127.0.0.9"), "{nodes}");
+    let added = testkit.ask("3 add_node rack=r1 event=false");
+    assert_eq!(
+        added,
+        "3 ok address=127.0.0.4 host_id=00000000-0000-4000-8000-000000000004"
+    );
+    let client = TcpStream::connect(format!("127.0.0.9:{port}")).unwrap();
+    let waited = testkit.ask("4 wait node=127.0.0.9 open=1 handshaking_peak=1");
+    assert!(waited.starts_with("4 ok connections=1 open=1 "), "{waited}");
+    for order in [
+        "node_down node=127.0.0.9",
+        "node_up node=127.0.0.9",
+        "hang_node node=127.0.0.9",
+        "resume_node node=127.0.0.9",
+        "move_node node=127.0.0.9 to=127.0.0.10",
+        "schema_version version=3",
+        "schema_version node=127.0.0.10 version=4",
+        "remove_node node=127.0.0.10",
+        "handshake_delay ms=5",
+        "reset_counters",
+        "event kind=raw body=00ff",
+        "rule node=127.0.0.1 reaction=void",
+    ] {
+        assert_eq!(testkit.ask(&format!("5 {order}")), "5 ok", "{order}");
+    }
+    for mistake in [
+        "node_down node=127.0.0.10",
+        "node_down",
+        "add_node address=10.0.0.1",
+        "add_node null=peer",
+        "schema_version version=x",
+        "event kind=raw body=0",
+        "counters node=127.0.0.77",
+        "start nodes=1 node.2=rack%3Dr",
+        "start nodes=1 tokens=1000000",
+    ] {
+        let answer = testkit.ask(&format!("6 {mistake}"));
+        assert!(answer.starts_with("6 error "), "{mistake}: {answer}");
+    }
+    drop(client);
+}
+
+#[test]
 fn files_say_what_the_server_shows() {
     let dir = std::env::temp_dir().join(format!("palladion-testkit-{}", std::process::id()));
     let mut testkit = Testkit::start();

@@ -1,5 +1,7 @@
 //! Statements are prepared and run.
 
+use std::ops::Range;
+
 use palladion_cql::response::{code, ErrorDetail, ServerError};
 use palladion_cql::Opcode;
 
@@ -10,13 +12,17 @@ use crate::response::{
     error, put_error, put_frame, put_prepared, put_rows, put_set_keyspace, put_void, Columns, TABLE,
 };
 use crate::statement::{Answer, Statement};
+use crate::system::Selection;
 use crate::Error;
+
+/// Which rows of how many, and their cells.
+type PageOfRows = (Range<u32>, u32, Vec<u8>);
 
 impl Session {
     pub(super) fn prepare(&self, text: &str, stream: i16, out: &mut Vec<u8>) {
         match self.describe(text) {
             Ok(statement) => {
-                let (id, statement) = self.shared.statements.prepare(statement);
+                let (id, statement) = self.prepared.prepare(statement);
                 put_prepared(
                     out,
                     stream,
@@ -42,7 +48,7 @@ impl Session {
                 ..statement
             });
         }
-        if let Some(statement) = self.shared.statements.builtin(text)? {
+        if let Some(statement) = self.builtin(text)? {
             return Ok(statement);
         }
         if text.contains('?') {
@@ -51,6 +57,21 @@ impl Session {
             )));
         }
         Statement::without_rows(text, Answer::Void)
+    }
+
+    /// What the server, or the node that it is here, knows by itself.
+    pub(super) fn builtin(&self, text: &str) -> Result<Option<Statement>, Error> {
+        if let Some(nodes) = &self.shared.nodes {
+            if let Some(selection) = Selection::parse(text, nodes)? {
+                let result = selection.metadata()?;
+                let statement = Statement::without_rows(text, Answer::System(selection))?;
+                return Ok(Some(Statement {
+                    result,
+                    ..statement
+                }));
+            }
+        }
+        self.shared.statements.builtin(text)
     }
 
     pub(super) fn run(
@@ -76,16 +97,15 @@ impl Session {
             Answer::Rows(rows) => rows.put(out, stream, skip_metadata),
             Answer::Numbers(total) => {
                 let page = parameters.page_of(*total);
-                put_frame(out, stream, Opcode::Result, |out| {
-                    let state = page.end.to_be_bytes();
-                    let state = (page.end < *total).then_some(&state[..]);
-                    let count = page.end - page.start;
-                    let data: Vec<u8> = page
-                        .flat_map(|n| [4u32.to_be_bytes(), n.to_be_bytes()].concat())
-                        .collect();
-                    put_rows(out, &statement.result, state, skip_metadata, count, &data);
-                });
+                let numbers = page.clone();
+                let cells = numbers.flat_map(|n| [4u32.to_be_bytes(), n.to_be_bytes()].concat());
+                let rows = (page, *total, cells.collect());
+                put_page(out, stream, &statement.result, skip_metadata, rows);
             }
+            Answer::System(selection) => match self.system_rows(selection, parameters) {
+                Ok(rows) => put_page(out, stream, &statement.result, skip_metadata, rows),
+                Err(wrong) => put_error(out, stream, &error(code::INVALID, wrong.to_string())),
+            },
             Answer::Keyspace(keyspace) => {
                 self.shared
                     .observed
@@ -94,6 +114,21 @@ impl Session {
             }
             Answer::Void => put_void(out, stream),
         }
+    }
+
+    fn system_rows(
+        &self,
+        selection: &Selection,
+        parameters: &Parameters<'_>,
+    ) -> Result<PageOfRows, Error> {
+        let (Some(nodes), Some(asked)) = (&self.shared.nodes, &self.member) else {
+            return Ok((0..0, 0, Vec::new()));
+        };
+        let members = selection.members(nodes, asked);
+        let total = members.len() as u32;
+        let page = parameters.page_of(total);
+        let members = &members[page.start as usize..page.end as usize];
+        Ok((page, total, selection.cells(nodes, members)?))
     }
 
     pub(super) fn unprepared(&self, id: &[u8], stream: i16, out: &mut Vec<u8>) {
@@ -110,4 +145,20 @@ impl Session {
         };
         put_error(out, stream, &error);
     }
+}
+
+/// A page's paging state is where the next one starts.
+fn put_page(
+    out: &mut Vec<u8>,
+    stream: i16,
+    columns: &Columns,
+    skip_metadata: bool,
+    (page, total, cells): PageOfRows,
+) {
+    let state = page.end.to_be_bytes();
+    let state = (page.end < total).then_some(&state[..]);
+    let count = page.end - page.start;
+    put_frame(out, stream, Opcode::Result, |out| {
+        put_rows(out, columns, state, skip_metadata, count, &cells);
+    });
 }

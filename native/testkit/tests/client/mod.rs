@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +53,26 @@ impl Client<TcpStream> {
     pub(crate) async fn plain(server: &Server) -> Self {
         Self::over(TcpStream::connect(server.address()).await.unwrap())
     }
+
+    /// To a node of a simulated cluster.
+    pub(crate) async fn to(server: &Server, node: Ipv4Addr) -> Self {
+        let address = (node, server.address().port());
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
 }
 
 impl Client<TlsStream<TcpStream>> {
     pub(crate) async fn tls(server: &Server, config: &Arc<ClientConfig>) -> std::io::Result<Self> {
-        let tcp = TcpStream::connect(server.address()).await?;
-        let name = ServerName::try_from("localhost").unwrap();
+        Self::tls_to(server.address(), "localhost", config).await
+    }
+
+    pub(crate) async fn tls_to(
+        address: SocketAddr,
+        name: &'static str,
+        config: &Arc<ClientConfig>,
+    ) -> std::io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        let name = ServerName::try_from(name).unwrap();
         let stream = TlsConnector::from(config.clone())
             .connect(name, tcp)
             .await?;

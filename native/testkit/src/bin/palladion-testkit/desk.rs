@@ -8,11 +8,13 @@ use std::time::Duration;
 use palladion_cql::response::SchemaChange;
 use palladion_testkit::certs::Authority;
 use palladion_testkit::{
-    ConnectionInfo, Counters, Error, Event, Handshake, Login, Options, Server, TlsOptions, Versions,
+    parse_hex, ConnectionInfo, Counters, Error, Event, Handshake, Login, NodeCounters, Options,
+    Server, TlsOptions, Versions,
 };
 
 use rustls::NamedGroup;
 
+use crate::cluster::{carry_out, cluster};
 use crate::line::{Command, Pairs};
 use crate::paper::{cert_options, identity, write_identity, write_papers, Issuer};
 use crate::rule::{list, rule};
@@ -60,10 +62,20 @@ impl Desk {
         let id = command.parsed("id")?.unwrap_or(self.last_id);
         let server = self.servers.get(&id).cloned();
         let server = server.ok_or_else(|| format!("there is no server {id}"))?;
+        if let Some(done) = carry_out(&server, command) {
+            return done.map(Reply::from);
+        }
         match command.name.as_str() {
             "wait" => return wait(server, command),
+            "counters" => {
+                let node = command.parsed("node")?;
+                command.finish()?;
+                return seen(&server, node).map(Reply::from);
+            }
             "certificate" => {
-                let options = cert_options(command)?;
+                let nodes = server.nodes().unwrap_or_default();
+                let nodes: Vec<_> = nodes.iter().map(|info| info.node.address).collect();
+                let options = cert_options(command, &nodes)?;
                 let issuer = Issuer::take(command)?;
                 command.finish()?;
                 let identity = identity(issuer, &options, &self.authority, &self.unrelated);
@@ -100,8 +112,8 @@ impl Desk {
     /// Commands that take nothing but a server.
     fn bare(&mut self, id: u64, server: &Server, command: &str) -> Result<Pairs, String> {
         match command {
-            "counters" => return Ok(counters(&server.counters())),
             "connections" => return Ok(connections(&server.connections())),
+            "reset_counters" => server.reset_counters(),
             "clear_rules" => server.clear_rules(),
             "forget_prepared" => server.forget_prepared(),
             "forget_tickets" => told(server.forget_tickets())?,
@@ -136,6 +148,8 @@ impl Desk {
                 .unwrap_or(defaults.max_connections),
             threads: command.parsed("threads")?.unwrap_or(defaults.threads),
             seed: command.parsed("seed")?.unwrap_or(defaults.seed),
+            handshake_delay: millis(command, "handshake_delay")?.unwrap_or_default(),
+            cluster: cluster(command)?,
             ..defaults
         };
         for (key, value) in command.take_all("supported.") {
@@ -147,7 +161,9 @@ impl Desk {
         let dir = command.take("dir");
         if let Some(versions) = versions.filter(|versions| versions != "off") {
             let dir = dir.ok_or("dir= is missing")?;
-            let tls = self.tls(&versions, command)?;
+            let nodes = options.cluster.iter().flat_map(|cluster| &cluster.nodes);
+            let nodes: Vec<_> = nodes.map(|node| node.address).collect();
+            let tls = self.tls(&versions, &nodes, command)?;
             let papers = write_papers(&dir, id, &tls.identity, &self.authority, &self.unrelated);
             answer = told(papers)?
                 .into_iter()
@@ -164,8 +180,13 @@ impl Desk {
             .with("port", address.port()))
     }
 
-    fn tls(&self, versions: &str, command: &mut Command) -> Result<TlsOptions, String> {
-        let options = cert_options(command)?;
+    fn tls(
+        &self,
+        versions: &str,
+        nodes: &[Ipv4Addr],
+        command: &mut Command,
+    ) -> Result<TlsOptions, String> {
+        let options = cert_options(command, nodes)?;
         let issuer = Issuer::take(command)?;
         let identity = told(identity(issuer, &options, &self.authority, &self.unrelated))?;
         let mut tls = TlsOptions::new(identity);
@@ -197,7 +218,7 @@ impl Desk {
 
     fn issue(&mut self, command: &mut Command) -> Result<Pairs, String> {
         let (dir, name) = (command.need("dir")?, command.need("name")?);
-        let options = cert_options(command)?;
+        let options = cert_options(command, &[])?;
         let issuer = Issuer::take(command)?;
         command.finish()?;
         let identity = told(identity(issuer, &options, &self.authority, &self.unrelated))?;
@@ -223,7 +244,7 @@ fn to_text(error: Error) -> String {
     error.to_string()
 }
 
-fn told<T>(result: Result<T, Error>) -> Result<T, String> {
+pub(crate) fn told<T>(result: Result<T, Error>) -> Result<T, String> {
     result.map_err(to_text)
 }
 
@@ -239,16 +260,35 @@ fn login(command: &mut Command) -> Result<Option<Login>, String> {
     Ok(Some(login))
 }
 
-fn counters(counters: &Counters) -> Pairs {
-    let counts = counters.pairs().into_iter();
-    let pairs = counts.fold(Pairs::default(), |pairs, (name, n)| pairs.with(name, n));
-    pairs.with_some("last_failure", counters.last_failure.as_ref())
+pub(crate) fn millis(command: &mut Command, key: &str) -> Result<Option<Duration>, String> {
+    Ok(command.parsed(key)?.map(Duration::from_millis))
 }
 
-/// `wait query=3 open.max=0 resumed.min=2 timeout=5000`
+/// What the server, or one of its nodes, has seen.
+fn seen(server: &Server, node: Option<Ipv4Addr>) -> Result<Pairs, String> {
+    match node {
+        None => Ok(counters(&server.counters())),
+        Some(node) => Ok(counts(told(server.node_counters(node))?.pairs())),
+    }
+}
+
+fn counters(counters: &Counters) -> Pairs {
+    counts(counters.pairs()).with_some("last_failure", counters.last_failure.as_ref())
+}
+
+fn counts(counts: Vec<(&'static str, u64)>) -> Pairs {
+    let counts = counts.into_iter();
+    counts.fold(Pairs::default(), |pairs, (name, n)| pairs.with(name, n))
+}
+
+/// `wait query=3 open.max=0 resumed.min=2 node=127.0.0.2 timeout=5000`
 fn wait(server: Arc<Server>, command: &mut Command) -> Result<Reply, String> {
-    let timeout = Duration::from_millis(command.parsed("timeout")?.unwrap_or(5_000));
-    let known = Counters::default().pairs();
+    let timeout = millis(command, "timeout")?.unwrap_or(Duration::from_secs(5));
+    let node = command.parsed("node")?;
+    let known = match node {
+        None => Counters::default().pairs(),
+        Some(_) => NodeCounters::default().pairs(),
+    };
     let mut bounds = Vec::new();
     for (key, value) in command.take_all("") {
         let (name, bound) = key.split_once('.').unwrap_or((&key, ""));
@@ -265,13 +305,17 @@ fn wait(server: Arc<Server>, command: &mut Command) -> Result<Reply, String> {
         });
     }
     Ok(Reply::Later(Box::new(move || {
-        let waited = server.wait(timeout, |counters| {
-            let pairs = counters.pairs();
-            bounds
-                .iter()
-                .all(|(at, range)| range.contains(&pairs[*at].1))
-        });
-        waited.map(|seen| counters(&seen)).map_err(to_text)
+        let hold = |pairs: Vec<(&str, u64)>| {
+            let mut bounds = bounds.iter();
+            bounds.all(|(at, range)| range.contains(&pairs[*at].1))
+        };
+        match node {
+            None => told(server.wait(timeout, |seen| hold(seen.pairs()))).map(|s| counters(&s)),
+            Some(node) => {
+                let seen = told(server.wait_node(node, timeout, |seen| hold(seen.pairs())))?;
+                Ok(counts(seen.pairs()))
+            }
+        }
     })))
 }
 
@@ -303,6 +347,12 @@ fn connections(connections: &[ConnectionInfo]) -> Pairs {
 
 fn event(command: &mut Command) -> Result<Event, String> {
     let kind = command.need("kind")?;
+    if kind == "raw" {
+        let body = parse_hex(&command.need("body")?);
+        return body
+            .map(Event::Raw)
+            .ok_or("body= is no hexadecimal number".to_owned());
+    }
     let change = command.need("change")?;
     let node = |command: &mut Command| {
         let node: Option<SocketAddr> = command.parsed("node")?;
@@ -317,6 +367,10 @@ fn event(command: &mut Command) -> Result<Event, String> {
             keyspace: command.need("keyspace")?,
             name: command.take("name"),
         }),
-        other => return Err(format!("kind={other} is none of topology, status, schema")),
+        other => {
+            return Err(format!(
+                "kind={other} is none of topology, status, schema, raw"
+            ))
+        }
     })
 }

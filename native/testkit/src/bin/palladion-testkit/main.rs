@@ -1,6 +1,7 @@
 //! `palladion-testkit`: the library's server, driven by lines on standard input. It ends when
 //! standard input does.
 
+mod cluster;
 mod desk;
 mod line;
 mod paper;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use desk::{Desk, Reply};
 use line::{encode, Command, Pairs};
+use palladion_testkit::Error;
 
 const HELP: &str = include_str!("help.txt");
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
     }
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads the answers any more: as good an end as that of its input.
+        Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("palladion-testkit: {error}");
             ExitCode::FAILURE
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve() -> Result<(), palladion_testkit::Error> {
+fn serve() -> Result<(), Error> {
     let mut desk = Desk::new()?;
     let waiting = Arc::new(AtomicUsize::new(0));
     let mut input = io::stdin().lock();
@@ -44,7 +48,7 @@ fn serve() -> Result<(), palladion_testkit::Error> {
         let n = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
         if line.last() != Some(&b'\n') {
             if n as u64 == MAX_LINE {
-                return Err(palladion_testkit::Error::Usage("line too long".to_owned()));
+                return Err(Error::Usage("line too long".to_owned()));
             }
             return Ok(());
         }

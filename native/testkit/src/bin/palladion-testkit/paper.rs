@@ -2,6 +2,7 @@
 
 use std::fs::{create_dir_all, OpenOptions};
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,14 +33,23 @@ impl Issuer {
     }
 }
 
-/// What a certificate is to say: `cert=localhost,127.0.0.1 common_name=… validity=expired`.
-pub(crate) fn cert_options(command: &mut Command) -> Result<CertOptions, String> {
+/// What a certificate is to say: `cert=localhost,127.0.0.1 common_name=… validity=expired`. The
+/// name `nodes` stands for the addresses of all nodes.
+pub(crate) fn cert_options(
+    command: &mut Command,
+    nodes: &[Ipv4Addr],
+) -> Result<CertOptions, String> {
     let client = command.parsed("client")?.unwrap_or(false);
     let names = match command.take("cert") {
         None if client => Vec::new(),
-        None => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        None if nodes.is_empty() => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        None => vec!["localhost".to_owned(), "nodes".to_owned()],
         names => list(names),
     };
+    let names = names.into_iter().flat_map(|name| match name.as_str() {
+        "nodes" => nodes.iter().map(Ipv4Addr::to_string).collect(),
+        _ => vec![name],
+    });
     let validity = match command.take("validity").as_deref() {
         None | Some("valid") => Validity::Valid,
         Some("expired") => Validity::Expired,
@@ -54,7 +64,7 @@ pub(crate) fn cert_options(command: &mut Command) -> Result<CertOptions, String>
         },
     };
     Ok(CertOptions {
-        names,
+        names: names.collect(),
         common_name: command.take("common_name"),
         validity,
         client,

@@ -22,6 +22,9 @@ pub(crate) fn rule(command: &mut Command) -> Result<Rule, String> {
         .map(|name| opcode(&name))
         .transpose()?;
     let mut rule = Rule::on(text, opcode, reaction(command)?);
+    if let Some(node) = command.parsed("node")? {
+        rule = rule.node(node);
+    }
     if let Some(n) = command.parsed("nth")? {
         rule = rule.nth(n);
     }
