@@ -1,24 +1,29 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Delays between attempts to connect: doubling, with jitter, never above a cap.
+use crate::config::{Reconnect, ReconnectPolicy};
+
+/// Pauses between attempts to connect: by default doubling, never above a cap.
 ///
-/// Jitter spreads the clients of a server that comes back; it takes up to half off a delay, so
-/// that the cap holds.
+/// Jitter spreads the clients of a server that comes back; it takes up to half off a pause that
+/// doubles, so that the cap holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    min: Duration,
-    max: Duration,
+    reconnect: Reconnect,
     failures: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(reconnect: &Reconnect) -> Self {
         Self {
-            min,
-            max,
+            reconnect: *reconnect,
             failures: 0,
         }
+    }
+
+    /// Failures in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
     }
 
     pub(crate) fn reset(&mut self) {
@@ -29,17 +34,21 @@ impl Backoff {
     pub(crate) fn failed(&mut self) -> Duration {
         let full = self.full_delay();
         self.failures = self.failures.saturating_add(1);
-        full.mul_f64(1.0 - 0.5 * random_fraction())
+        match self.reconnect.policy {
+            ReconnectPolicy::Exponential => full.mul_f64(1.0 - 0.5 * random_fraction()),
+            ReconnectPolicy::Constant | ReconnectPolicy::Custom => self.reconnect.max,
+        }
     }
 
     fn full_delay(&self) -> Duration {
         let factor = 1u32.checked_shl(self.failures.min(31)).unwrap_or(u32::MAX);
-        self.min.saturating_mul(factor).min(self.max)
+        let Reconnect { min, max, .. } = self.reconnect;
+        min.saturating_mul(factor).min(max)
     }
 }
 
 /// In 0..1; a new `RandomState` has fresh keys, which is all the randomness that jitter needs.
-fn random_fraction() -> f64 {
+pub(crate) fn random_fraction() -> f64 {
     let bits = RandomState::new().hash_one(0u8) >> 11;
     bits as f64 / (1u64 << 53) as f64
 }
@@ -48,9 +57,24 @@ fn random_fraction() -> f64 {
 mod tests {
     use super::*;
 
+    fn reconnect(policy: ReconnectPolicy) -> Reconnect {
+        Reconnect {
+            policy,
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn constant_pauses_stay_as_they_are() {
+        let mut backoff = Backoff::new(&reconnect(ReconnectPolicy::Constant));
+        assert!((0..3).all(|_| backoff.failed() == Duration::from_secs(1)));
+        assert_eq!(backoff.failures(), 3);
+    }
+
     #[test]
     fn delays_double_up_to_the_cap_and_stay_there() {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let mut backoff = Backoff::new(&reconnect(ReconnectPolicy::Exponential));
         for full in [100, 200, 400, 800, 1_000, 1_000].map(Duration::from_millis) {
             let delay = backoff.failed();
             assert!(delay <= full && delay >= full / 2, "{delay:?} of {full:?}");

@@ -1,4 +1,4 @@
-//! A cluster: its pools, the table that requests are routed on, and what waits for a connection.
+//! A cluster: the table that requests are routed on, and what waits for a connection.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,45 +13,51 @@ use tokio::task::JoinSet;
 
 use crate::config::ClusterConfig;
 use crate::connection::{Connection, ConnectionInfo, Stop};
+use crate::control;
 use crate::event::EventSink;
+use crate::manager::{Countdown, Manager, Order};
 use crate::network::Network;
-use crate::pool::{Command, Countdown, Pool};
+use crate::node::{Distance, Endpoint, NodeId, NodeSpec, Route};
+use crate::overflow;
+use crate::refusal::Refusal;
+use crate::table::{Node, PoolId, Table};
 use crate::tls::{TlsConfigError, TlsContext};
 use crate::{ConnectError, PreparedCache, Request, RequestError, Stats};
 
 /// A running cluster. Dropping it cuts everything off; closing in good order is [`Cluster::close`].
 pub struct Cluster {
     shared: Arc<Shared>,
-    pools: Vec<mpsc::Sender<Command>>,
+    orders: mpsc::Sender<Order>,
     tasks: Mutex<Option<JoinSet<()>>>,
     stop: watch::Sender<Stop>,
-    overflow: Option<mpsc::Sender<Request>>,
+    overflow: Option<mpsc::Sender<(Request, Route)>>,
 }
 
-/// What the pools and the handle share.
+/// What the tasks and the handle share.
 pub(crate) struct Shared {
     pub(crate) config: ClusterConfig,
+    pub(crate) tls: Option<TlsContext>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) events: Arc<dyn EventSink>,
-    /// Handshakes and logins under way at once.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// Handshakes and logins under way at once, but for the control connection's.
+    pub(crate) handshakes: Semaphore,
+    /// Of these, those to nodes that failed before.
+    pub(crate) probes: Semaphore,
+    /// What a refused login means for all connections.
+    pub(crate) refusal: Refusal,
     pub(crate) last_error: ArcSwapOption<ConnectError>,
     /// Told when there is room in a connection's queue again.
     pub(crate) room: Arc<Notify>,
     /// Requests in the overflow queue, and the one that is being handed on.
-    overflowing: AtomicUsize,
-    prepared: PreparedCache,
-    table: ArcSwap<Table>,
+    pub(crate) overflowing: AtomicUsize,
+    pub(crate) prepared: PreparedCache,
+    pub(crate) control: ArcSwapOption<Connection>,
+    pub(crate) table: ArcSwap<Table>,
     publishing: Mutex<()>,
     next: AtomicUsize,
     waiters: Mutex<VecDeque<Box<dyn Waiter>>>,
+    was_ready: AtomicBool,
     closed: AtomicBool,
-}
-
-/// The open connections by node; replaced as a whole when one comes or goes.
-#[derive(Default)]
-struct Table {
-    nodes: Vec<Vec<Arc<Connection>>>,
 }
 
 /// Waits for the first connection, or for the end of a reconnection.
@@ -94,8 +100,10 @@ pub enum Phase {
 pub struct Status {
     /// In one word.
     pub phase: Phase,
-    /// Each contact point with its open connections.
-    pub endpoints: Vec<EndpointStatus>,
+    /// The connection that the node list comes over.
+    pub control: Option<Arc<ConnectionInfo>>,
+    /// Each node that requests may go to.
+    pub nodes: Vec<NodeStatus>,
     /// What went wrong last; none since everything is well.
     pub last_error: Option<Arc<ConnectError>>,
     /// Requests queued or not answered yet.
@@ -104,14 +112,25 @@ pub struct Status {
     pub orphans: u64,
 }
 
-/// The state of the connections to one contact point.
+/// The state of the connections to one node.
 #[derive(Debug, Clone)]
-pub struct EndpointStatus {
+pub struct NodeStatus {
+    /// Which.
+    pub id: NodeId,
     /// `host:port`
     pub endpoint: String,
+    /// How near.
+    pub distance: Distance,
     /// Open connections.
     pub connections: Vec<Arc<ConnectionInfo>>,
+    /// Requests queued or not answered yet.
+    pub in_flight: u64,
+    /// What went wrong last; none since an attempt succeeded.
+    pub last_error: Option<Arc<ConnectError>>,
 }
+
+/// Orders that may wait for the manager.
+const ORDERS: usize = 256;
 
 impl Cluster {
     /// Starts to connect, in the background. What can't work is an error at once.
@@ -127,56 +146,59 @@ impl Cluster {
             .clone()
             .map(|tls| TlsContext::new(tls, config.pool_size, &stats))
             .transpose()?;
-        let tls_of_endpoints = config
-            .contact_points
-            .iter()
-            .map(|endpoint| tls.as_ref().map(|tls| tls.endpoint(endpoint)).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        let endpoints = config.contact_points.clone();
+        if let Some(tls) = &tls {
+            for point in &config.contact_points {
+                tls.endpoint(&Endpoint::from(point))?;
+            }
+        }
         let shared = Arc::new(Shared {
+            tls,
             stats,
             events,
-            handshakes: Arc::new(Semaphore::new(config.max_handshakes.max(1))),
+            // One is the control connection's, which must not wait behind nodes that hang.
+            handshakes: Semaphore::new(config.max_handshakes.saturating_sub(1).max(1)),
+            probes: Semaphore::new((config.max_handshakes / 2).max(1)),
+            refusal: Refusal::new(&config.reconnect),
             last_error: ArcSwapOption::empty(),
             room: Arc::new(Notify::new()),
             overflowing: AtomicUsize::new(0),
             prepared: PreparedCache::new(config.prepared_cache_size),
-            table: ArcSwap::from_pointee(Table {
-                nodes: vec![Vec::new(); endpoints.len()],
-            }),
+            control: ArcSwapOption::empty(),
+            table: ArcSwap::from_pointee(Table::default()),
             publishing: Mutex::new(()),
             next: AtomicUsize::new(0),
             waiters: Mutex::new(VecDeque::new()),
+            was_ready: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             config,
         });
         let network = Arc::new(network);
-        let (stop, _) = watch::channel(Stop::No);
+        let (stop, stopped) = watch::channel(Stop::No);
+        let (orders, receiver) = mpsc::channel(ORDERS);
         let mut tasks = JoinSet::new();
-        let mut pools = Vec::with_capacity(endpoints.len());
-        for (node, (endpoint, tls)) in endpoints.into_iter().zip(tls_of_endpoints).enumerate() {
-            let (commands, receiver) = mpsc::channel(COMMANDS);
-            let pool = Pool::new(
-                Arc::clone(&shared),
-                Arc::clone(&network),
-                node,
-                endpoint,
-                tls,
-                receiver,
-                stop.subscribe(),
-            );
-            tasks.spawn_on(pool.run(), runtime);
-            pools.push(commands);
+        let mut manager = Manager::new(
+            Arc::clone(&shared),
+            Arc::clone(&network),
+            receiver,
+            stopped.clone(),
+        );
+        if shared.config.discover {
+            let control = control::run(Arc::clone(&shared), network, stopped.clone());
+            tasks.spawn_on(control, runtime);
+        } else {
+            let _in_runtime = runtime.enter();
+            manager.set_nodes(contact_points(&shared.config));
         }
+        tasks.spawn_on(manager.run(), runtime);
         let overflow = (shared.config.max_overflow > 0).then(|| {
             let (sender, receiver) = mpsc::channel(shared.config.max_overflow);
-            let hand_on = Arc::clone(&shared).hand_on(receiver, stop.subscribe());
+            let hand_on = overflow::hand_on(Arc::clone(&shared), receiver, stopped);
             tasks.spawn_on(hand_on, runtime);
             sender
         });
         Ok(Self {
             shared,
-            pools,
+            orders,
             tasks: Mutex::new(Some(tasks)),
             stop,
             overflow,
@@ -203,14 +225,33 @@ impl Cluster {
         &self.shared.stats
     }
 
-    /// Puts a request onto a connection's queue, or hands it back with the reason.
-    ///
-    /// Nodes take turns, beginning with `node` if one is named; of a node's connections the less
-    /// busy of two is asked first, then all. While all are full it waits for room, if so many may.
-    pub fn submit(&self, request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
+    /// Replaces the nodes that requests may go to. New ones are connected to, those that are gone
+    /// answer what they have taken on and are closed.
+    pub fn set_nodes(&self, nodes: Vec<NodeSpec>) -> Result<(), RequestError> {
+        let sent = self.orders.try_send(Order::Nodes(nodes));
+        sent.map_err(|refused| match refused {
+            TrySendError::Full(_) => RequestError::Overloaded,
+            TrySendError::Closed(_) => RequestError::Closed,
+        })
+    }
+
+    /// Tries to connect to a node at once, if connections to it are missing.
+    pub fn nudge(&self, node: NodeId) {
+        // One that is lost costs nothing but the rest of a pause.
+        let _ = self.orders.try_send(Order::Nudge(node));
+    }
+
+    /// Replaces the pause before the next attempt to connect to a node.
+    pub fn retry_in(&self, node: NodeId, pause: Duration) {
+        let _ = self.orders.try_send(Order::RetryIn(node, pause));
+    }
+
+    /// Puts a request onto a connection's queue, or hands it back with the reason. While all are
+    /// full it waits for room, if so many may.
+    pub fn submit(&self, request: Request, route: Route) -> Result<(), Box<Refused>> {
         // Those that wait already come first.
         let request = if self.shared.overflowing.load(Ordering::Acquire) == 0 {
-            match self.shared.submit(request, node) {
+            match self.shared.submit(request, route) {
                 Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
                     refused.request
                 }
@@ -224,21 +265,43 @@ impl Cluster {
             return Err(Refused::boxed(RequestError::Overloaded, request));
         };
         self.shared.overflowing.fetch_add(1, Ordering::AcqRel);
-        match overflow.try_send(request) {
+        match overflow.try_send((request, route)) {
             Ok(()) => {
                 self.shared.stats.overflowed.add();
                 Ok(())
             }
-            Err(TrySendError::Closed(request)) => {
+            Err(TrySendError::Closed((request, _))) => {
                 self.shared.overflowing.fetch_sub(1, Ordering::AcqRel);
                 Err(Refused::boxed(RequestError::Closed, request))
             }
             Err(full) => {
                 self.shared.overflowing.fetch_sub(1, Ordering::AcqRel);
                 self.shared.stats.overloaded.add();
-                Err(Refused::boxed(RequestError::Overloaded, full.into_inner()))
+                Err(Refused::boxed(
+                    RequestError::Overloaded,
+                    full.into_inner().0,
+                ))
             }
         }
+    }
+
+    /// Puts a request onto the control connection's queue.
+    pub fn submit_control(&self, request: Request) -> Result<(), Box<Refused>> {
+        let control = self.shared.control.load();
+        let Some(connection) = control.as_ref() else {
+            return Err(Refused::boxed(self.shared.no_connection(), request));
+        };
+        let submitted = connection.submit(request);
+        if submitted.is_ok() {
+            self.shared.stats.requests.add();
+        }
+        submitted.map_err(|refused| {
+            let error = match refused {
+                TrySendError::Full(_) => RequestError::Overloaded,
+                TrySendError::Closed(_) => self.shared.no_connection(),
+            };
+            Refused::boxed(error, refused.into_inner())
+        })
     }
 
     /// Waits for a connection: the waiter is told at once if there is one, else with the first.
@@ -267,12 +330,11 @@ impl Cluster {
     /// with the first failure.
     pub fn reconnect(&self, done: Box<dyn Waiter>) {
         let countdown = Arc::new(Countdown::new(done));
-        for pool in &self.pools {
-            match pool.try_send(Command::Reconnect(Arc::clone(&countdown))) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
-                Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
-            }
+        let order = Order::Reconnect(Arc::clone(&countdown));
+        match self.orders.try_send(order) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
+            Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
         }
     }
 
@@ -303,19 +365,19 @@ impl Cluster {
     /// The state.
     pub fn status(&self) -> Status {
         let table = self.shared.table.load();
-        let all = || table.nodes.iter().flatten();
-        let endpoints = self.shared.config.contact_points.iter().zip(&table.nodes);
+        let nodes: Vec<_> = table.nodes.iter().map(|node| status_of(node)).collect();
         Status {
             phase: self.phase(&table),
-            endpoints: endpoints
-                .map(|(endpoint, connections)| EndpointStatus {
-                    endpoint: endpoint.to_string(),
-                    connections: connections.iter().map(|c| Arc::clone(&c.info)).collect(),
-                })
-                .collect(),
+            control: self
+                .shared
+                .control
+                .load()
+                .as_ref()
+                .map(|c| Arc::clone(&c.info)),
+            in_flight: nodes.iter().map(|node| node.in_flight).sum(),
+            nodes,
             last_error: self.shared.last_error.load_full(),
-            in_flight: all().map(|c| u64::from(c.in_flight())).sum(),
-            orphans: all().map(|c| c.orphans()).sum(),
+            orphans: table.connections().map(|c| c.orphans()).sum(),
         }
     }
 
@@ -324,75 +386,63 @@ impl Cluster {
             Phase::Closed
         } else if !table.is_empty() {
             Phase::Ready
-        } else if self.shared.stats.connections_opened.get() == 0 {
-            Phase::Connecting
-        } else {
+        } else if self.shared.was_ready.load(Ordering::Relaxed) {
             Phase::Disconnected
+        } else {
+            Phase::Connecting
         }
     }
 
     fn shut(&self, how: Stop) {
         self.shared.closed.store(true, Ordering::Release);
-        self.stop.send_if_modified(|now| {
-            let further = how > *now;
-            if further {
-                *now = how;
-            }
-            further
-        });
+        how.tell(&self.stop);
         self.shared.wake(&Err(RequestError::Closed));
     }
 }
 
-/// Commands that may wait for a pool.
-const COMMANDS: usize = 4;
-
-impl Table {
-    fn is_empty(&self) -> bool {
-        self.nodes.iter().all(Vec::is_empty)
-    }
-
-    /// Whether a connection takes requests; one that is just ending is in the table for a moment
-    /// yet, and to wait for it would be to wait for nothing.
-    fn has_open(&self) -> bool {
-        self.nodes.iter().flatten().any(|c| c.is_open())
-    }
-
-    /// Every connection once: the nodes from `first` on, each from the connection whose turn it is.
-    fn in_order(&self, first: usize, turn: usize) -> impl Iterator<Item = &Arc<Connection>> {
-        let nodes = self.nodes.len().max(1);
-        (0..nodes)
-            .filter_map(move |i| self.nodes.get((first + i) % nodes))
-            .flat_map(move |connections| {
-                let n = connections.len().max(1);
-                let first = less_busy_of_two(connections, turn / nodes);
-                (0..connections.len()).filter_map(move |i| connections.get((first + i) % n))
-            })
+fn status_of(node: &Node) -> NodeStatus {
+    let connections = node.connections();
+    NodeStatus {
+        id: node.spec.id,
+        endpoint: node.spec.endpoint.to_string(),
+        distance: node.spec.distance,
+        connections: connections.iter().map(|c| Arc::clone(&c.info)).collect(),
+        in_flight: connections.iter().map(|c| u64::from(c.in_flight())).sum(),
+        last_error: node.health.last_error.load_full(),
     }
 }
 
-fn less_busy_of_two(connections: &[Arc<Connection>], turn: usize) -> usize {
-    let n = connections.len().max(1);
-    let (one, two) = (turn % n, (turn + 1) % n);
-    match (connections.get(one), connections.get(two)) {
-        (Some(a), Some(b)) if b.in_flight() < a.in_flight() => two,
-        _ => one,
-    }
+/// The contact points as the only nodes, for a cluster that is not asked for others.
+fn contact_points(config: &ClusterConfig) -> Vec<NodeSpec> {
+    let points = config.contact_points.iter().zip(1..);
+    points
+        .map(|(point, number)| NodeSpec {
+            id: NodeId(number),
+            endpoint: Endpoint::from(point),
+            distance: Distance::Local,
+            preference: 0,
+            size: config.pool_size,
+        })
+        .collect()
 }
 
 impl Shared {
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn submit(&self, mut request: Request, node: Option<usize>) -> Result<(), Box<Refused>> {
+    pub(crate) fn submit(&self, mut request: Request, route: Route) -> Result<(), Box<Refused>> {
         if self.is_closed() {
             return Err(Refused::boxed(RequestError::Closed, request));
         }
         let table = self.table.load();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let mut full = false;
-        for connection in table.in_order(node.unwrap_or(turn), turn) {
+        for (distance, connection) in table.in_order(route, turn) {
+            // Load is no reason to leave the datacenter.
+            if full && distance == Distance::Remote {
+                break;
+            }
             match connection.submit(request) {
                 Ok(()) => {
                     self.stats.requests.add();
@@ -413,75 +463,30 @@ impl Shared {
         Err(Refused::boxed(error, request))
     }
 
-    /// Hands requests on as soon as there is room, in the order in which they came.
-    async fn hand_on(
-        self: Arc<Self>,
-        mut overflow: mpsc::Receiver<Request>,
-        mut stop: watch::Receiver<Stop>,
-    ) {
-        let mut held = None;
-        loop {
-            // Before the look, so that room that comes up in between is not missed.
-            let room = self.room.notified();
-            held = match held {
-                Some(request) => self.try_to_hand_on(request),
-                None => None,
-            };
-            tokio::select! {
-                Some(request) = overflow.recv(), if held.is_none() => held = Some(request),
-                () = room, if held.is_some() => {}
-                // Whatever the word is, it means the end of this.
-                _ = stop.changed() => break,
-            }
-        }
-        overflow.close();
-        let closed = |request: Request| request.reply.complete(Err(RequestError::Closed));
-        held.into_iter().for_each(closed);
-        while let Some(request) = overflow.recv().await {
-            closed(request);
-        }
-    }
-
-    /// Hands the request back if there still is no room.
-    fn try_to_hand_on(&self, request: Request) -> Option<Request> {
-        let back = if request.reply.state().is_cancelled() {
-            None
-        } else {
-            match self.submit(request, None) {
-                Ok(()) => None,
-                Err(refused) if matches!(refused.error, RequestError::Overloaded) => {
-                    Some(refused.request)
-                }
-                Err(refused) => {
-                    refused.request.reply.complete(Err(refused.error));
-                    None
+    /// Replaces the connections of a pool in the table.
+    pub(crate) fn publish(&self, pool: PoolId, connections: &[Arc<Connection>]) {
+        self.change_table(|nodes| {
+            for node in nodes {
+                if let Some(changed) = node.with(pool, connections) {
+                    *node = Arc::new(changed);
                 }
             }
-        };
-        if back.is_none() {
-            self.overflowing.fetch_sub(1, Ordering::AcqRel);
-        }
-        back
-    }
-
-    /// Replaces the connections of a node in the table.
-    pub(crate) fn publish(&self, node: usize, connections: Vec<Arc<Connection>>) {
-        let first = !connections.is_empty();
-        {
-            let _one_at_a_time = self
-                .publishing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut nodes = self.table.load().nodes.clone();
-            if let Some(slot) = nodes.get_mut(node) {
-                *slot = connections;
-            }
-            self.table.store(Arc::new(Table { nodes }));
-        }
+        });
         self.room.notify_one();
-        if first {
+        if !connections.is_empty() {
+            self.was_ready.store(true, Ordering::Relaxed);
             self.wake(&Ok(()));
         }
+    }
+
+    pub(crate) fn change_table(&self, change: impl FnOnce(&mut Vec<Arc<Node>>)) {
+        let _one_at_a_time = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = self.table.load().nodes.clone();
+        change(&mut nodes);
+        self.table.store(Arc::new(Table::new(nodes)));
     }
 
     pub(crate) fn no_connection(&self) -> RequestError {

@@ -10,7 +10,7 @@ use crate::Secret;
 pub struct ClusterConfig {
     /// The cluster's name, for messages.
     pub name: String,
-    /// Where to connect first.
+    /// Where to connect first, and again when no node can be reached.
     pub contact_points: Vec<ContactPoint>,
     /// The keyspace put in use on every connection.
     pub keyspace: Option<String>,
@@ -28,14 +28,39 @@ pub struct ClusterConfig {
     pub prepared_cache_size: usize,
     /// How long each step may take.
     pub timeouts: Timeouts,
-    /// Shortest and longest delay between attempts to connect.
-    pub reconnect: (Duration, Duration),
+    /// The pauses between attempts to connect.
+    pub reconnect: Reconnect,
+    /// Whether a control connection finds out which nodes there are; else the contact points are
+    /// all.
+    pub discover: bool,
     /// TLS, or plain TCP.
     pub tls: Option<TlsConfig>,
     /// The login.
     pub auth: Option<AuthConfig>,
     /// TLS handshakes and logins under way at once, over all nodes.
     pub max_handshakes: usize,
+}
+
+/// The pauses between attempts to connect.
+#[derive(Debug, Clone, Copy)]
+pub struct Reconnect {
+    /// How they grow.
+    pub policy: ReconnectPolicy,
+    /// The first one.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// How the pauses between attempts grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconnectPolicy {
+    /// Each is twice the one before, less up to half of it.
+    Exponential,
+    /// Each is the longest.
+    Constant,
+    /// Each is the longest, unless [`crate::Cluster::retry_in`] says otherwise in the meantime.
+    Custom,
 }
 
 /// A host as the user wrote it.
@@ -45,16 +70,6 @@ pub struct ContactPoint {
     pub host: String,
     /// The port.
     pub port: u16,
-}
-
-impl std::fmt::Display for ContactPoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// What STARTUP says about the client; servers show it in `system_views.clients`.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use palladion_cql::response::ServerError;
 use palladion_cql::DecodeError;
 
+use crate::node::NodeId;
+
 /// A connection that could not be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{endpoint}: {failure}")]
@@ -189,8 +191,10 @@ pub enum RequestError {
     ConnectionLost {
         /// Its endpoint.
         endpoint: Arc<str>,
+        /// Its node; nothing for the control connection.
+        node: Option<NodeId>,
         /// Why.
-        failure: Failure,
+        failure: Arc<Failure>,
         /// Whether the request had been written: then the server may have carried it out.
         sent: bool,
     },

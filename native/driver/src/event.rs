@@ -1,30 +1,79 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladion_cql::ServerEvent;
+
 use crate::connection::ConnectionInfo;
+use crate::node::NodeId;
 use crate::{ConnectError, Failure};
 
 /// Something that happened to a cluster.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A connection is open and logged in.
-    Opened(Arc<ConnectionInfo>),
-    /// An attempt failed; the next one follows after the delay.
+    Opened {
+        /// Which.
+        info: Arc<ConnectionInfo>,
+        /// Connections that its pool has now.
+        open: usize,
+        /// Connections that its pool should have.
+        wanted: usize,
+    },
+    /// An attempt failed; the next one follows after the pause.
     ConnectFailed {
         /// What went wrong.
         error: Arc<ConnectError>,
+        /// The node; nothing for the control connection.
+        node: Option<NodeId>,
+        /// Failures in a row.
+        failures: u32,
         /// Until the next attempt.
         retry_in: Duration,
     },
     /// A connection ended.
     Closed {
+        /// Which.
+        info: Arc<ConnectionInfo>,
+        /// Why; nothing if we ended it, in good order.
+        failure: Option<Failure>,
+        /// How long it was open.
+        lasted: Duration,
+        /// Failures in a row, if it ended so soon that it counts as one.
+        failures: u32,
+        /// Connections that its pool has left.
+        open: usize,
+        /// Connections that its pool should have.
+        wanted: usize,
+    },
+    /// A node has its first connection, or has none any more.
+    Node {
+        /// Which.
+        id: NodeId,
         /// Its endpoint.
         endpoint: Arc<str>,
-        /// Why.
-        failure: Failure,
-        /// Connections left to this endpoint.
-        left: usize,
+        /// Whether it has.
+        up: bool,
     },
+    /// There is a control connection, and it is registered for events.
+    ControlOpened(Arc<ControlInfo>),
+    /// The control connection has ended; another is looked for.
+    ControlClosed,
+    /// The server tells something.
+    Server(ServerEvent),
+}
+
+/// What is known of the control connection.
+#[derive(Debug, Clone)]
+pub struct ControlInfo {
+    /// The how many-th it is of this cluster.
+    pub number: u64,
+    /// The connection.
+    pub connection: Arc<ConnectionInfo>,
+    /// Whether it was opened to a contact point, and not to a node known before.
+    pub contact_point: bool,
+    /// Which addresses the contact points' names have.
+    pub names: Vec<(IpAddr, String)>,
 }
 
 /// Where a cluster's events go. Called on runtime threads; must not block.

@@ -23,7 +23,11 @@ pub(crate) struct Login {
 /// Before the login nobody is trusted with memory: all answers until then are short.
 const MAX_LOGIN_FRAME: u32 = 1 << 20;
 
-pub(crate) async fn login<S>(stream: &mut S, config: &ClusterConfig) -> Result<Login, Failure>
+pub(crate) async fn login<S>(
+    stream: &mut S,
+    config: &ClusterConfig,
+    keyspace: Option<&str>,
+) -> Result<Login, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -40,7 +44,7 @@ where
         .find_map(|(key, values)| (key == "CQL_VERSION").then_some(values))
         .unwrap_or_default();
     let authenticator = startup(&mut talk, config, &cql_versions).await?;
-    if let Some(keyspace) = &config.keyspace {
+    if let Some(keyspace) = keyspace {
         use_keyspace(&mut talk, keyspace).await?;
     }
     Ok(Login {

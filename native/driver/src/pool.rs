@@ -1,40 +1,67 @@
-//! The connections to one endpoint: opened in waves, replaced when they end, tried for again with
+//! The connections to one node: opened in waves, replaced when they end, tried for again with
 //! growing delays when they can't be opened.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::backoff::Backoff;
-use crate::cluster::{Shared, Waiter};
-use crate::config::ContactPoint;
-use crate::connection::{open, Connection, ConnectionTask, Opened, Stop};
+use crate::backoff::{random_fraction, Backoff};
+use crate::cluster::Shared;
+use crate::connection::{
+    open, Connection, ConnectionTask, Opened, Role as ConnectionRole, Stop, SETTLED_AFTER,
+};
 use crate::event::Event;
+use crate::manager::{stopped, Countdown};
 use crate::network::Network;
+use crate::node::{Endpoint, NodeId};
+use crate::table::{Health, PoolId};
 use crate::tls::EndpointTls;
 use crate::{ConnectError, Failure, RequestError};
-
-/// A connection that ends sooner counts as a failure: the next one waits, so that a server that
-/// takes connections only to drop them is not stormed.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// A replaced connection has so long to answer what it has taken on.
 const DRAINED_AFTER: Duration = Duration::from_secs(60);
 
+/// A node that is said to be up again is tried within so long: its clients don't come all at once.
+const NUDGED_WITHIN: Duration = Duration::from_millis(200);
+
 pub(crate) enum Command {
     Reconnect(Arc<Countdown>),
+    /// The node may be there again.
+    Nudge,
+    /// What the user's own policy says of the next attempt.
+    RetryIn(Duration),
 }
+
+/// What a pool should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) size: usize,
+    /// Whether connections may be opened.
+    pub(crate) open: bool,
+}
+
+/// A pool of the node's old endpoint: it serves until this one can.
+pub(crate) struct Predecessor(pub(crate) Arc<watch::Sender<Stop>>);
+
+/// Callers that may wait for a reconnection of the pool.
+const MAX_RECONNECTING: usize = 256;
 
 pub(crate) struct Pool<N: Network> {
     shared: Arc<Shared>,
     network: Arc<N>,
-    node: usize,
-    endpoint: ContactPoint,
+    id: PoolId,
+    node: NodeId,
+    endpoint: Endpoint,
     tls: Option<Arc<EndpointTls>>,
+    health: Arc<Health>,
+    wish: watch::Receiver<Wish>,
     commands: mpsc::Receiver<Command>,
     stop: watch::Receiver<Stop>,
+    predecessors: Vec<Predecessor>,
+    /// Whether the node could be reached last; nothing while that is not known.
+    up: Option<bool>,
     members: Vec<Member>,
     attempts: JoinSet<Result<Opened<N::Stream>, ConnectError>>,
     running: JoinSet<Failure>,
@@ -64,25 +91,34 @@ impl<N: Network> Pool<N> {
     pub(crate) fn new(
         shared: Arc<Shared>,
         network: Arc<N>,
-        node: usize,
-        endpoint: ContactPoint,
+        (id, node, endpoint): (PoolId, NodeId, Endpoint),
         tls: Option<EndpointTls>,
-        commands: mpsc::Receiver<Command>,
-        stop: watch::Receiver<Stop>,
+        health: Arc<Health>,
+        (wish, commands, stop): (
+            watch::Receiver<Wish>,
+            mpsc::Receiver<Command>,
+            watch::Receiver<Stop>,
+        ),
+        predecessors: Vec<Predecessor>,
     ) -> Self {
-        let (min, max) = shared.config.reconnect;
+        let backoff = Backoff::new(&shared.config.reconnect);
         Self {
             shared,
             network,
+            id,
             node,
             endpoint,
             tls: tls.map(Arc::new),
+            health,
+            wish,
             commands,
             stop,
+            predecessors,
+            up: None,
             members: Vec::new(),
             attempts: JoinSet::new(),
             running: JoinSet::new(),
-            backoff: Backoff::new(min, max),
+            backoff,
             probing: false,
             retry_at: None,
             reconnecting: Vec::new(),
@@ -91,6 +127,14 @@ impl<N: Network> Pool<N> {
 
     pub(crate) async fn run(mut self) {
         loop {
+            if !self.is_wanted() {
+                // The node has moved: what serves yet is all that is left to do.
+                self.attempts.abort_all();
+                self.reconnecting.clear();
+                if self.members.is_empty() {
+                    return;
+                }
+            }
             self.start_attempts();
             let retry_at = self.retry_at;
             tokio::select! {
@@ -98,17 +142,36 @@ impl<N: Network> Pool<N> {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = until(retry_at), if retry_at.is_some() => self.retry_at = None,
-                changed = self.stop.changed() => {
-                    // The sender's end without a word means the same as the strictest word.
-                    let how = match changed {
-                        Ok(()) => *self.stop.borrow_and_update(),
-                        Err(_) => Stop::Now,
-                    };
-                    if how != Stop::No {
-                        return self.close(how).await;
-                    }
-                }
+                Ok(()) = self.wish.changed() => self.trim(),
+                how = stopped(&mut self.stop) => return self.close(how).await,
             }
+        }
+    }
+
+    /// Connections wanted.
+    fn size(&self) -> usize {
+        self.wish.borrow().size.max(1)
+    }
+
+    /// Whether connections may be opened.
+    fn is_wanted(&self) -> bool {
+        self.wish.borrow().open
+    }
+
+    /// Ends connections that are more than wanted, those first that others replace; and tells who
+    /// waits for the replacing.
+    fn trim(&mut self) {
+        let surplus = self.open().saturating_sub(self.size());
+        for role in [Role::Retiring, Role::Serving] {
+            let left = self.open().saturating_sub(self.size());
+            let members = self.members.iter_mut().filter(|m| m.role == role);
+            members.take(left).for_each(Member::drain);
+        }
+        if surplus > 0 {
+            self.publish();
+        }
+        if self.is_whole() {
+            self.reconnecting.clear();
         }
     }
 
@@ -117,10 +180,10 @@ impl<N: Network> Pool<N> {
     }
 
     fn start_attempts(&mut self) {
-        if self.retry_at.is_some() {
+        if self.retry_at.is_some() || !self.is_wanted() {
             return;
         }
-        let wanted = self.shared.config.pool_size.max(1);
+        let wanted = self.size();
         let under_way = self.attempts.len();
         let missing = wanted.saturating_sub(self.count(Role::Serving) + under_way);
         for _ in 0..missing.min(self.wave().saturating_sub(under_way)) {
@@ -134,9 +197,11 @@ impl<N: Network> Pool<N> {
         if self.probing || self.members.is_empty() {
             return 1;
         }
+        // One node is not to take all handshakes for itself: it may hang.
+        let fair = (self.shared.config.max_handshakes / 2).max(1);
         match &self.tls {
-            Some(tls) => tls.resumable().max(1),
-            None => usize::MAX,
+            Some(tls) => tls.resumable().clamp(1, fair),
+            None => fair,
         }
     }
 
@@ -145,14 +210,23 @@ impl<N: Network> Pool<N> {
         let network = Arc::clone(&self.network);
         let endpoint = self.endpoint.clone();
         let tls = self.tls.clone();
-        self.attempts
-            .spawn(async move { open(&*network, &endpoint, &shared, tls.as_deref()).await });
+        let role = ConnectionRole::Pool(self.node);
+        let probing = self.probing;
+        self.attempts.spawn(async move {
+            // Nodes that failed may hang: they leave room for others.
+            let _probe = match probing {
+                true => shared.probes.acquire().await.ok(),
+                false => None,
+            };
+            open(&*network, &endpoint, &shared, tls.as_deref(), role).await
+        });
     }
 
     fn attempted(&mut self, attempt: Result<Result<Opened<N::Stream>, ConnectError>, JoinError>) {
         match attempt {
             Ok(Ok(opened)) => self.opened(opened),
             Ok(Err(error)) => self.failed(error),
+            Err(error) if error.is_cancelled() => {}
             Err(_) => self.failed(ConnectError {
                 endpoint: self.endpoint.to_string().into(),
                 address: None,
@@ -162,46 +236,39 @@ impl<N: Network> Pool<N> {
     }
 
     fn opened(&mut self, opened: Opened<N::Stream>) {
-        let config = &self.shared.config;
-        let timeouts = &config.timeouts;
-        let (task, connection) = ConnectionTask::new(
-            opened,
-            self.node,
-            &config.connection,
-            (timeouts.heartbeat_interval, timeouts.heartbeat),
-            Arc::clone(&self.shared.room),
-            Arc::clone(&self.shared.stats),
-        );
+        if !self.is_wanted() {
+            return;
+        }
+        let (task, connection) = ConnectionTask::new(opened, &self.shared, None);
         let connection = Arc::new(connection);
         self.probing = false;
         self.shared.last_error.store(None);
+        self.health.last_error.store(None);
         self.shared.stats.connections_opened.add();
-        let event = Event::Opened(Arc::clone(&connection.info));
+        let info = Arc::clone(&connection.info);
         let task = self.running.spawn(task).id();
         self.members.push(Member {
             connection,
             task,
             role: Role::Serving,
         });
-        if let Some(old) = self.members.iter_mut().find(|m| m.role == Role::Retiring) {
-            old.role = Role::Draining;
-            old.connection.stop(Stop::Drain);
-            let old = Arc::downgrade(&old.connection);
-            tokio::spawn(async move {
-                tokio::time::sleep(DRAINED_AFTER).await;
-                if let Some(old) = old.upgrade() {
-                    old.stop(Stop::Now);
-                }
-            });
-        }
         self.publish();
-        self.shared.events.event(event);
-        if self.is_whole() {
-            self.reconnecting.clear();
+        for Predecessor(stop) in self.predecessors.drain(..) {
+            Stop::Drain.tell(&stop);
         }
+        self.shared.events.event(Event::Opened {
+            info,
+            open: self.open(),
+            wanted: self.size(),
+        });
+        self.is_up(true);
+        self.trim();
     }
 
     fn failed(&mut self, error: ConnectError) {
+        if !self.is_wanted() {
+            return;
+        }
         let error = Arc::new(error);
         self.probing = true;
         // Attempts that fail together are one failure.
@@ -214,12 +281,20 @@ impl<N: Network> Pool<N> {
         let retry_in = retry_at.saturating_duration_since(now);
         self.shared.stats.connect_failures.add();
         self.shared.last_error.store(Some(Arc::clone(&error)));
+        self.health.last_error.store(Some(Arc::clone(&error)));
         for reconnecting in self.reconnecting.drain(..) {
-            reconnecting.fail(self.shared.no_connection());
+            let last = Some(Arc::clone(&error));
+            reconnecting.fail(RequestError::NoConnection { last });
         }
-        self.shared
-            .events
-            .event(Event::ConnectFailed { error, retry_in });
+        self.shared.events.event(Event::ConnectFailed {
+            error,
+            node: Some(self.node),
+            failures: self.backoff.failures(),
+            retry_in,
+        });
+        if self.open() == 0 {
+            self.is_up(false);
+        }
     }
 
     fn ended(&mut self, ended: Result<(Id, Failure), JoinError>) {
@@ -232,80 +307,145 @@ impl<N: Network> Pool<N> {
         };
         let member = self.members.swap_remove(at);
         self.shared.stats.connections_closed.add();
-        if member.role == Role::Draining {
-            return;
+        let lasted = member.connection.opened.elapsed();
+        let ours = member.role == Role::Draining;
+        let mut failures = 0;
+        if !ours {
+            self.publish();
         }
-        self.publish();
-        if member.connection.opened.elapsed() >= SETTLED_AFTER {
+        if ours {
+            // Nothing has failed.
+        } else if lasted >= SETTLED_AFTER {
             self.backoff.reset();
         } else if self.retry_at.is_none() {
             self.retry_at = Some(Instant::now() + self.backoff.failed());
+            failures = self.backoff.failures();
         }
+        let open = self.open();
         self.shared.events.event(Event::Closed {
-            endpoint: Arc::clone(&member.connection.info.endpoint),
-            failure,
-            left: self.members.len() - self.count(Role::Draining),
+            info: Arc::clone(&member.connection.info),
+            failure: (!ours).then_some(failure),
+            lasted,
+            failures,
+            open,
+            wanted: self.size(),
         });
+        if open == 0 && !ours {
+            self.is_up(false);
+        }
+    }
+
+    /// Connections in the table.
+    fn open(&self) -> usize {
+        self.members.len() - self.count(Role::Draining)
+    }
+
+    fn is_up(&mut self, up: bool) {
+        // What the pool of a new or an old endpoint lacks, the other may have.
+        if !self.is_wanted() || (!up && self.shared.table.load().serves(self.node)) {
+            return;
+        }
+        if self.up.replace(up) != Some(up) {
+            self.shared.events.event(Event::Node {
+                id: self.node,
+                endpoint: self.endpoint.to_string().into(),
+                up,
+            });
+        }
     }
 
     fn obey(&mut self, command: Command) {
-        let Command::Reconnect(countdown) = command;
-        for member in &mut self.members {
-            if member.role == Role::Serving {
-                member.role = Role::Retiring;
+        let now = Instant::now();
+        match command {
+            Command::Reconnect(countdown) => {
+                if self.reconnecting.len() >= MAX_RECONNECTING {
+                    return countdown.fail(RequestError::Overloaded);
+                }
+                for member in &mut self.members {
+                    if member.role == Role::Serving {
+                        member.role = Role::Retiring;
+                    }
+                }
+                self.retry_at = None;
+                self.reconnecting.push(countdown);
+            }
+            Command::Nudge => {
+                let soon = now + NUDGED_WITHIN.mul_f64(random_fraction());
+                self.retry_at = self.retry_at.map(|at| at.min(soon));
+            }
+            Command::RetryIn(pause) => {
+                let pause = pause.min(self.shared.config.reconnect.max);
+                self.retry_at = self.retry_at.map(|_| now + pause);
             }
         }
-        self.retry_at = None;
-        self.reconnecting.push(countdown);
     }
 
     fn is_whole(&self) -> bool {
-        self.count(Role::Serving) >= self.shared.config.pool_size.max(1)
-            && self.count(Role::Retiring) == 0
+        self.count(Role::Serving) >= self.size() && self.count(Role::Retiring) == 0
     }
 
     fn publish(&self) {
-        let serving = self
+        let serving: Vec<_> = self
             .members
             .iter()
             .filter(|m| m.role != Role::Draining)
             .map(|m| Arc::clone(&m.connection))
             .collect();
-        self.shared.publish(self.node, serving);
+        self.shared.publish(self.id, &serving);
     }
 
     async fn close(mut self, how: Stop) {
         self.attempts.abort_all();
-        self.shared.publish(self.node, Vec::new());
+        self.shared.publish(self.id, &[]);
         self.commands.close();
-        while let Ok(Command::Reconnect(countdown)) = self.commands.try_recv() {
-            countdown.fail(RequestError::Closed);
-        }
-        for reconnecting in self.reconnecting.drain(..) {
-            reconnecting.fail(RequestError::Closed);
-        }
-        let stop_all = |members: &[Member], how| {
-            members.iter().for_each(|m| m.connection.stop(how));
-        };
-        stop_all(&self.members, how);
-        loop {
-            tokio::select! {
-                ended = self.running.join_next() => match ended {
-                    Some(_) => self.shared.stats.connections_closed.add(),
-                    None => return,
-                },
-                changed = self.stop.changed() => {
-                    let how = changed.map_or(Stop::Now, |()| *self.stop.borrow_and_update());
-                    stop_all(&self.members, how);
-                    if how == Stop::Now {
-                        break;
-                    }
-                }
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Reconnect(countdown) = command {
+                self.reconnecting.push(countdown);
             }
         }
-        while self.running.join_next().await.is_some() {
-            self.shared.stats.connections_closed.add();
+        // A node that is gone needs no new connections; a cluster that is gone, has none.
+        for reconnecting in self.reconnecting.drain(..) {
+            if self.shared.is_closed() {
+                reconnecting.fail(RequestError::Closed);
+            }
         }
+        for member in &mut self.members {
+            member.role = Role::Draining;
+            member.connection.stop(how);
+        }
+        let limit = tokio::time::sleep(DRAINED_AFTER);
+        tokio::pin!(limit);
+        let mut told = how;
+        loop {
+            let how = tokio::select! {
+                ended = self.running.join_next_with_id() => match ended {
+                    Some(ended) => {
+                        self.ended(ended);
+                        continue;
+                    }
+                    None => return,
+                },
+                how = stopped(&mut self.stop), if told != Stop::Now => how,
+                // The whole cluster's end has a limit of its own.
+                () = &mut limit, if told != Stop::Now && !self.shared.is_closed() => Stop::Now,
+            };
+            told = how;
+            self.members.iter().for_each(|m| m.connection.stop(how));
+        }
+    }
+}
+
+impl Member {
+    fn drain(&mut self) {
+        self.role = Role::Draining;
+        self.connection.stop(Stop::Drain);
+        let connection = Arc::downgrade(&self.connection);
+        tokio::spawn(async move {
+            tokio::time::sleep(DRAINED_AFTER).await;
+            if let Some(connection) = connection.upgrade() {
+                connection.stop(Stop::Now);
+            }
+        });
     }
 }
 
@@ -313,40 +453,5 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Tells a waiter when all pools have done their part, that is, dropped it.
-pub(crate) struct Countdown {
-    waiter: Mutex<Option<Box<dyn Waiter>>>,
-}
-
-impl Countdown {
-    pub(crate) fn new(waiter: Box<dyn Waiter>) -> Self {
-        Self {
-            waiter: Mutex::new(Some(waiter)),
-        }
-    }
-
-    /// Tells the waiter at once; the first word counts.
-    pub(crate) fn fail(&self, error: RequestError) {
-        self.tell(Err(error));
-    }
-
-    fn tell(&self, outcome: Result<(), RequestError>) {
-        let waiter = self
-            .waiter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(waiter) = waiter {
-            waiter.ready(outcome);
-        }
-    }
-}
-
-impl Drop for Countdown {
-    fn drop(&mut self) {
-        self.tell(Ok(()));
     }
 }

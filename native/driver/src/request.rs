@@ -3,6 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use palladion_cql::Frame;
 
+use crate::node::NodeId;
 use crate::RequestError;
 
 /// A request on its way: an encoded frame and whoever waits for the answer.
@@ -27,8 +28,8 @@ pub trait Reply: Send {
 pub struct Answer {
     /// The response.
     pub frame: Frame,
-    /// The node that gave it, as its position among the contact points.
-    pub node: usize,
+    /// The node that gave it; nothing for the control connection.
+    pub node: Option<NodeId>,
 }
 
 const QUEUED: u8 = 0;
@@ -37,6 +38,8 @@ const CLAIMED: u8 = 2;
 const CANCELLED: u8 = 3;
 /// Claimed, and the caller knows.
 const TAKEN: u8 = 4;
+/// Cancelled before it was written.
+const UNSENT: u8 = 5;
 
 /// Who decides about a request's answer: the one who sends it to the caller, or the caller.
 ///
@@ -45,9 +48,16 @@ const TAKEN: u8 = 4;
 #[derive(Debug, Default)]
 pub struct RequestState {
     state: AtomicU8,
-    /// The count of its connection's unwanted answers, known once it is written. The one who
-    /// cancels adds, the one who then drops the answer takes off: in either order, hence signed.
-    orphans: OnceLock<Arc<AtomicI64>>,
+    /// Known once it is written.
+    sent_to: OnceLock<SentTo>,
+}
+
+#[derive(Debug)]
+struct SentTo {
+    /// The connection's count of unwanted answers. The one who cancels adds, the one who then
+    /// drops the answer takes off: in either order, hence signed.
+    orphans: Arc<AtomicI64>,
+    node: Option<NodeId>,
 }
 
 /// What cancelling found.
@@ -67,8 +77,8 @@ impl RequestState {
     /// Gives the right to answer to the one who asks first. For whoever has the answer, once: if
     /// the caller has given up, this notes that the late answer is here.
     pub fn claim(&self) -> bool {
-        let claimed = self.leave(CLAIMED).is_some();
-        if !claimed {
+        let claimed = self.leave(|_| CLAIMED).is_some();
+        if !claimed && self.state.load(Ordering::Acquire) == CANCELLED {
             self.count_orphan(-1);
         }
         claimed
@@ -76,7 +86,8 @@ impl RequestState {
 
     /// Gives up on the answer, or notes that it was taken.
     pub fn cancel(&self) -> Cancelled {
-        match self.leave(CANCELLED) {
+        let end = |state| if state == QUEUED { UNSENT } else { CANCELLED };
+        match self.leave(end) {
             Some(QUEUED) => Cancelled::Unsent,
             Some(_) => {
                 self.count_orphan(1);
@@ -96,35 +107,48 @@ impl RequestState {
 
     /// Whether nothing will arrive any more: cancelled, or its answer taken.
     pub fn is_over(&self) -> bool {
-        matches!(self.state.load(Ordering::Acquire), CANCELLED | TAKEN)
+        matches!(
+            self.state.load(Ordering::Acquire),
+            CANCELLED | TAKEN | UNSENT
+        )
     }
 
     /// Whether the caller has given up.
     pub fn is_cancelled(&self) -> bool {
-        self.state.load(Ordering::Acquire) == CANCELLED
+        matches!(self.state.load(Ordering::Acquire), CANCELLED | UNSENT)
+    }
+
+    /// The node it was written to, if it was.
+    pub fn node(&self) -> Option<NodeId> {
+        let sent = !matches!(self.state.load(Ordering::Acquire), QUEUED | UNSENT);
+        let sent_to = self.sent_to.get().filter(|_| sent);
+        sent_to.and_then(|sent_to| sent_to.node)
     }
 
     /// Notes that the request is being written on the connection with this count of unwanted
     /// answers; false if the caller has given up before.
-    pub(crate) fn mark_sent(&self, orphans: &Arc<AtomicI64>) -> bool {
+    pub(crate) fn mark_sent(&self, orphans: &Arc<AtomicI64>, node: Option<NodeId>) -> bool {
         // Before the state says so, for `cancel` reads it after.
-        let _ = self.orphans.set(Arc::clone(orphans));
+        let _ = self.sent_to.set(SentTo {
+            orphans: Arc::clone(orphans),
+            node,
+        });
         self.state
             .compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
     fn count_orphan(&self, by: i64) {
-        if let Some(orphans) = self.orphans.get() {
-            orphans.fetch_add(by, Ordering::Relaxed);
+        if let Some(sent_to) = self.sent_to.get() {
+            sent_to.orphans.fetch_add(by, Ordering::Relaxed);
         }
     }
 
     /// Ends the request; the state before, or nothing if it had ended already.
-    fn leave(&self, end: u8) -> Option<u8> {
+    fn leave(&self, end: impl Fn(u8) -> u8) -> Option<u8> {
         self.state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                (state < CLAIMED).then_some(end)
+                (state < CLAIMED).then(|| end(state))
             })
             .ok()
     }
@@ -151,14 +175,17 @@ mod tests {
     fn a_request_cancelled_in_the_queue_is_not_sent() {
         let (state, orphans) = (RequestState::default(), Arc::default());
         assert_eq!(state.cancel(), Cancelled::Unsent);
-        assert!(!state.mark_sent(&orphans));
+        assert!(!state.mark_sent(&orphans, Some(NodeId(1))));
+        // As its reply does when it is dropped.
+        assert!(!state.claim());
         assert_eq!(orphans.load(Ordering::Relaxed), 0);
+        assert!(state.is_over() && state.node().is_none());
     }
 
     #[test]
     fn a_request_cancelled_after_it_was_sent_is_counted() {
         let (state, orphans) = (RequestState::default(), Arc::default());
-        assert!(state.mark_sent(&orphans));
+        assert!(state.mark_sent(&orphans, None));
         assert_eq!(state.cancel(), Cancelled::Sent);
         assert_eq!(state.cancel(), Cancelled::Over);
         assert_eq!(orphans.load(Ordering::Relaxed), 1);

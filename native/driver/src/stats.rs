@@ -26,10 +26,12 @@ counters! {
     overflowed,
     /// Requests refused because every queue was full.
     overloaded,
-    /// Connections opened and logged in.
+    /// Connections to nodes opened and logged in.
     connections_opened,
-    /// Connections ended, for any reason.
+    /// Connections to nodes ended, for any reason.
     connections_closed,
+    /// Control connections opened and logged in.
+    control_connections_opened,
     /// Attempts to connect that failed.
     connect_failures,
     /// TLS handshakes that verified the whole chain.

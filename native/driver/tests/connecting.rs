@@ -27,7 +27,7 @@ async fn a_verified_server_and_a_password_it_likes() {
     started.opened(1).await;
     let status = started.cluster.status();
     assert_eq!(status.phase, Phase::Ready);
-    let info = &status.endpoints[0].connections[0];
+    let info = &status.nodes[0].connections[0];
     let tls = info.tls.as_ref().unwrap();
     assert_eq!((tls.version, tls.resumed), ("TLSv1_3", false));
     assert_eq!(tls.verified_name.as_deref(), Some("localhost"));
@@ -246,7 +246,7 @@ async fn a_refused_login_is_probed_once_at_a_time() {
     let mut config = house.config();
     config.pool_size = 8;
     config.auth = password("ada", "wrong");
-    config.reconnect = (Duration::from_millis(200), Duration::from_millis(400));
+    config.reconnect = doubling(Duration::from_millis(200), Duration::from_millis(400));
     let mut started = start(config);
     for n in 1..=3 {
         let failure = started.connect_error().await.failure.clone();
@@ -265,7 +265,7 @@ async fn a_refused_login_is_probed_once_at_a_time_without_sessions_too() {
     let mut config = house.config();
     config.pool_size = 8;
     config.auth = password("ada", "wrong");
-    config.reconnect = (Duration::from_secs(5), Duration::from_secs(5));
+    config.reconnect = doubling(Duration::from_secs(5), Duration::from_secs(5));
     if let Some(tls) = config.tls.as_mut() {
         tls.session_cache = None;
     }
@@ -280,7 +280,7 @@ async fn attempts_that_fail_together_lengthen_the_delay_once() {
     let server = Server::start(Options::default()).unwrap();
     let mut config = plain(&server);
     config.pool_size = 8;
-    config.reconnect = (Duration::from_millis(100), Duration::from_secs(60));
+    config.reconnect = doubling(Duration::from_millis(100), Duration::from_secs(60));
     let mut started = start(config);
     started.opened(8).await;
     server.refuse().unwrap();
@@ -393,7 +393,7 @@ async fn a_server_that_drops_connections_is_not_stormed() {
     let server = Server::start(Options::default()).unwrap();
     let mut config = plain(&server);
     config.pool_size = 4;
-    config.reconnect = (Duration::from_millis(100), Duration::from_secs(1));
+    config.reconnect = doubling(Duration::from_millis(100), Duration::from_secs(1));
     let mut started = start(config);
     started.opened(4).await;
     let before = server.counters().connections;

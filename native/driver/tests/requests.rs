@@ -254,10 +254,8 @@ async fn a_silent_server_is_found_out_by_the_heartbeat() {
     server.pause();
     let waiting = started.send("SELECT numbers(1)");
     match waiting.answer().await {
-        Err(RequestError::ConnectionLost {
-            failure: Failure::Heartbeat(_),
-            ..
-        }) => {}
+        Err(RequestError::ConnectionLost { failure, .. })
+            if matches!(*failure, Failure::Heartbeat(_)) => {}
         other => panic!("{other:?}"),
     }
     while !matches!(started.event().await, Event::Closed { .. }) {}
@@ -281,10 +279,9 @@ async fn too_many_overdue_answers_end_a_connection() {
     // The next one wakes the connection, which then counts.
     let witness = started.send("SELECT never");
     match witness.answer().await {
-        Err(RequestError::ConnectionLost {
-            failure: Failure::Orphans(n),
-            ..
-        }) => assert_eq!(n, 11),
+        Err(RequestError::ConnectionLost { failure, .. }) => {
+            assert!(matches!(*failure, Failure::Orphans(11)), "{failure}");
+        }
         other => panic!("{other:?}"),
     }
     started.opened(1).await;
@@ -318,10 +315,10 @@ async fn closing_does_not_wait_for_ever() {
     started.cluster.close(Duration::from_millis(50)).await;
     match sent.answer().await {
         Err(RequestError::ConnectionLost {
-            failure: Failure::Closed,
+            failure,
             sent: true,
             ..
-        }) => {}
+        }) if matches!(*failure, Failure::Closed) => {}
         other => panic!("{other:?}"),
     }
 }

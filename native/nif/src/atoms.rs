@@ -27,9 +27,12 @@ rustler::atoms! {
     months, days, nanoseconds, sign, coef, exp,
 
     // Events
-    palladion_events, connection_opened, connect_failed, connection_closed,
+    palladion_events, connection_opened, connect_failed, connection_closed, node_up, node_down,
+    control_opened, control_closed, topology_change, status_change, unknown_event,
+    topology, control, pool, first, avoid,
 
     // Options
+    local, remote, exponential, constant, custom,
     peer, pkcs8, pkcs1, sec1,
     tls12 = "tlsv1.2",
     tls13 = "tlsv1.3",

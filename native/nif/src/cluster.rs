@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 use palladion_driver::network::System;
-use palladion_driver::{Cluster, RequestState, Waiter};
-use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use palladion_driver::{Cluster, RequestError, RequestState, Waiter};
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::config::cluster_config;
-use crate::errors::{reply, NativeError};
+use crate::config::{cluster_config, node_spec};
+use crate::errors::{node_of, reply, NativeError};
 use crate::events::{self, Events, Sink};
 use crate::flights::Flights;
 use crate::reply::{ReadyReply, ReplyTo};
@@ -126,27 +126,69 @@ fn cluster_close<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>, grace:
     reply(env, closed)
 }
 
-/// Makes the calling process the one that is told of events.
+/// Makes the calling process the one that is told of a role's events: `:topology` or `:cluster`.
+/// Returns what is known of the control connection, if it is open.
 #[rustler::nif]
-fn cluster_adopt<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
-    reply(
-        env,
-        handle_of(handle).map(|handle| handle.events.adopt(env.pid())),
-    )
+fn cluster_adopt<'a>(env: Env<'a>, handle: Term<'a>, role: Atom) -> Term<'a> {
+    let control = handle_of(handle).map(|handle| {
+        let mailbox = handle.events.mailbox(role == atoms::topology());
+        mailbox.adopt(env.pid());
+        let control = handle.events.control();
+        control.map(|info| events::control(env, &info))
+    });
+    reply(env, control)
 }
 
-/// The events since the last call, and how many were dropped.
+/// `{events, dropped, more}`: some events since the last call, how many were dropped before them,
+/// and whether there are more to take.
 #[rustler::nif]
-fn take_events<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
+fn take_events<'a>(env: Env<'a>, handle: Term<'a>, role: Atom) -> Term<'a> {
     let events = handle_of(handle).map(|handle| {
-        let (events, dropped) = handle.events.take();
+        let mailbox = handle.events.mailbox(role == atoms::topology());
+        let (events, dropped, more) = mailbox.take();
         let terms: Vec<_> = events
             .iter()
             .map(|event| events::term(env, event))
             .collect();
-        (terms, dropped)
+        (terms, dropped, more)
     });
     reply(env, events)
+}
+
+/// Replaces the nodes that requests may go to.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn set_nodes<'a>(env: Env<'a>, handle: Term<'a>, nodes: Vec<Term<'a>>) -> Term<'a> {
+    let set = handle_of(handle).and_then(|handle| {
+        let nodes = nodes.into_iter().filter_map(|n| node_spec(n).transpose());
+        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let cluster = handle.cluster()?;
+        let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
+        let set = cluster.set_nodes(nodes).map(|()| atoms::ok());
+        set.map_err(|error| NativeError::from(&error))
+    });
+    reply(env, set)
+}
+
+/// Tries to connect to a node at once, if connections to it are missing.
+#[rustler::nif]
+fn nudge_node<'a>(env: Env<'a>, handle: Term<'a>, node: Term<'a>) -> Term<'a> {
+    with_cluster(env, handle, |cluster| {
+        node_of(node).map(|node| {
+            cluster.nudge(node);
+            atoms::ok().to_term(env)
+        })
+    })
+}
+
+/// Replaces the pause before the next attempt to connect to a node, in ms.
+#[rustler::nif]
+fn retry_in<'a>(env: Env<'a>, handle: Term<'a>, node: Term<'a>, pause: u64) -> Term<'a> {
+    with_cluster(env, handle, |cluster| {
+        node_of(node).map(|node| {
+            cluster.retry_in(node, Duration::from_millis(pause));
+            atoms::ok().to_term(env)
+        })
+    })
 }
 
 /// `{ref, :ok}` or `{ref, error}` follows as soon as there is a connection.
@@ -158,7 +200,7 @@ fn wait_ready<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>) -> Term<'
         // On a runtime thread, for it may find a connection at once and wake all who wait.
         handle.access.handle.spawn(async move {
             if let Err(refused) = cluster.wait(waiter) {
-                refused.ready(Err(palladion_driver::RequestError::TooManyWaiters));
+                refused.ready(Err(RequestError::TooManyWaiters));
             }
         });
         Ok(request)
@@ -184,30 +226,30 @@ fn cluster_reconnect<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>) ->
 fn waiter(env: Env<'_>, reference: Term<'_>) -> (ResourceArc<RequestResource>, Box<dyn Waiter>) {
     let state = Arc::new(RequestState::default());
     let to = ReplyTo::new(env.pid(), reference, Arc::clone(&state));
-    let request = ResourceArc::new(RequestResource { state });
+    let request = ResourceArc::new(RequestResource::new(state));
     (request, Box::new(ReadyReply(to)))
 }
 
 /// The cluster's state as a map.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cluster_status<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
-    with_cluster(env, handle, |cluster| status::status(env, cluster))
+    with_cluster(env, handle, |cluster| Ok(status::status(env, cluster)))
 }
 
 /// The cluster's counters as a map.
 #[rustler::nif]
 fn cluster_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
-    with_cluster(env, handle, |cluster| status::stats(env, cluster))
+    with_cluster(env, handle, |cluster| Ok(status::stats(env, cluster)))
 }
 
 fn with_cluster<'a>(
     env: Env<'a>,
     handle: Term<'a>,
-    f: impl FnOnce(&Cluster) -> Term<'a>,
+    f: impl FnOnce(&Cluster) -> Result<Term<'a>, NativeError>,
 ) -> Term<'a> {
     let result = handle_of(handle).and_then(|handle| {
         let cluster = handle.cluster()?;
-        cluster.as_deref().map(f).ok_or_else(NativeError::closed)
+        f(cluster.as_deref().ok_or_else(NativeError::closed)?)
     });
     reply(env, result)
 }

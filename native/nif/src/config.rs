@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use palladion_driver::config::{
-    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Timeouts,
+    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy,
+    Timeouts,
 };
 use palladion_driver::tls::{
     Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsVersion, VerifiedName,
 };
-use palladion_driver::{ClusterConfig, Secret};
+use palladion_driver::{ClusterConfig, Distance, Endpoint, NodeSpec, Secret};
 use rustler::{Atom, Binary, Decoder, ResourceArc, Term};
 
 use crate::atoms;
-use crate::errors::NativeError;
+use crate::errors::{node_of, NativeError};
 use crate::secret::SecretResource;
-
-/// Handshakes and logins under way at once.
-const MAX_HANDSHAKES: usize = 8;
 
 pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError> {
     let map = Options(map);
@@ -62,11 +60,51 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             heartbeat_interval: map.millis("heartbeat_interval")?,
             heartbeat: map.millis("heartbeat_timeout")?,
         },
-        reconnect: (map.millis("reconnect_min")?, map.millis("reconnect_max")?),
+        reconnect: Reconnect {
+            policy: reconnect_policy(map.get("reconnect_policy")?),
+            min: map.millis("reconnect_min")?,
+            max: map.millis("reconnect_max")?,
+        },
+        discover: true,
         tls: map.section("tls")?.map(tls).transpose()?,
         auth: map.section("auth")?.map(auth).transpose()?,
-        max_handshakes: MAX_HANDSHAKES,
+        max_handshakes: map.get("max_handshakes")?,
     })
+}
+
+fn reconnect_policy(policy: Atom) -> ReconnectPolicy {
+    if policy == atoms::constant() {
+        ReconnectPolicy::Constant
+    } else if policy == atoms::custom() {
+        ReconnectPolicy::Custom
+    } else {
+        ReconnectPolicy::Exponential
+    }
+}
+
+/// A node of the list that `Palladion.Cluster.Topology` makes; nothing if it is to be ignored.
+pub(crate) fn node_spec(map: Term<'_>) -> Result<Option<NodeSpec>, NativeError> {
+    let map = Options(map);
+    let distance: Atom = map.get("distance")?;
+    let distance = if distance == atoms::local() {
+        Distance::Local
+    } else if distance == atoms::remote() {
+        Distance::Remote
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(NodeSpec {
+        id: node_of(map.get("id")?)?,
+        endpoint: Endpoint {
+            host: map.get("host")?,
+            port: map.get("port")?,
+            verified_name: map.get("verified_name")?,
+            sni: map.get("sni")?,
+        },
+        distance,
+        preference: map.get("preference")?,
+        size: map.get("size")?,
+    }))
 }
 
 fn tls(map: Term<'_>) -> Result<TlsConfig, NativeError> {

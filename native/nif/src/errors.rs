@@ -2,9 +2,9 @@
 
 use palladion_cql::response::{ErrorDetail, ServerError};
 use palladion_cql::value::{EncodeError, Problem};
-use palladion_driver::{ConnectError, Failure, RequestError};
+use palladion_driver::{ConnectError, Failure, NodeId, RequestError};
 use rustler::types::map::map_new;
-use rustler::{Atom, Encoder, Env, Term};
+use rustler::{Atom, Binary, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
 
@@ -24,6 +24,7 @@ pub(crate) enum Field {
     Texts(Vec<String>),
     Int(i64),
     Bool(bool),
+    Node(NodeId),
     Error(Box<NativeError>),
 }
 
@@ -36,6 +37,12 @@ impl From<String> for Field {
 impl From<&str> for Field {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+impl From<NodeId> for Field {
+    fn from(node: NodeId) -> Self {
+        Self::Node(node)
     }
 }
 
@@ -69,6 +76,13 @@ impl NativeError {
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Field>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    pub(crate) fn of_node(self, node: Option<NodeId>) -> Self {
+        match node {
+            Some(node) => self.with("node", node),
+            None => self,
+        }
     }
 
     pub(crate) fn bad_argument(argument: &str) -> Self {
@@ -115,9 +129,23 @@ impl Encoder for Field {
             Self::Texts(texts) => texts.encode(env),
             Self::Int(number) => number.encode(env),
             Self::Bool(value) => value.encode(env),
+            Self::Node(node) => node_term(env, *node),
             Self::Error(error) => error.encode(env),
         }
     }
+}
+
+/// A node's host id as 16 bytes.
+pub(crate) fn node_term(env: Env<'_>, node: NodeId) -> Term<'_> {
+    NewBinary::from_slice(env, &node.0.to_be_bytes()).into()
+}
+
+pub(crate) fn node_of(term: Term<'_>) -> Result<NodeId, NativeError> {
+    let bytes: Option<Binary<'_>> = term.decode().ok();
+    bytes
+        .and_then(|bytes| bytes.as_slice().try_into().ok())
+        .map(|bytes| NodeId(u128::from_be_bytes(bytes)))
+        .ok_or_else(|| NativeError::bad_argument("node"))
 }
 
 /// Only ever called with names that stand in this crate.
@@ -150,11 +178,12 @@ impl From<&RequestError> for NativeError {
             }
             RequestError::ConnectionLost {
                 endpoint,
+                node,
                 failure,
                 sent,
             } => {
-                let cause = Self::from(failure);
-                let kind = match failure {
+                let cause = Self::from(failure.as_ref());
+                let kind = match **failure {
                     Failure::Heartbeat(_) => "heartbeat_timeout",
                     Failure::Closed => "closed",
                     Failure::ClosedByServer => "connection_closed",
@@ -165,6 +194,7 @@ impl From<&RequestError> for NativeError {
                     .with("endpoint", &**endpoint)
                     .with("sent", *sent)
                     .with("cause", Field::Error(Box::new(cause)))
+                    .of_node(*node)
             }
         }
     }

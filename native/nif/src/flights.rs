@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use palladion_cql::request;
 use palladion_cql::response::{Message, Prepared, Response, ResultBody};
-use palladion_driver::{Answer, Cluster, Reply, Request, RequestError, RequestState};
+use palladion_driver::{Answer, Cluster, Reply, Request, RequestError, RequestState, Route};
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, Term};
 
@@ -26,11 +26,13 @@ struct UnderWay {
     /// Tells this flight from one before it for the same statement.
     id: u64,
     since: Instant,
+    /// Of the request that was sent.
+    state: Arc<RequestState>,
     waiting: Vec<ReplyTo>,
 }
 
-/// A statement, and the node it's prepared on if that matters.
-type Key = (Arc<str>, Option<usize>);
+/// A statement, and the node it's prepared on, or not, if that matters.
+type Key = (Arc<str>, Route);
 
 /// All who may wait for one preparation.
 const MAX_WAITING: usize = 65_536;
@@ -50,12 +52,11 @@ impl Flights {
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
         statement: &str,
-        node: Option<usize>,
+        route: Route,
         to: ReplyTo,
-    ) -> Result<(), NativeError> {
-        let key: Key = (statement.into(), node);
+    ) -> Result<Arc<RequestState>, NativeError> {
+        let key: Key = (statement.into(), route);
         let mut under_way = self.lock();
-        let mut stale = Vec::new();
         if let Some(flight) = under_way.get_mut(&key) {
             if flight.waiting.len() >= MAX_WAITING {
                 flight.waiting.retain(|to| !to.is_cancelled());
@@ -65,11 +66,8 @@ impl Flights {
             }
             if flight.since.elapsed() < STALE_AFTER {
                 flight.waiting.push(to);
-                return Ok(());
+                return Ok(Arc::clone(&flight.state));
             }
-            // Those who wait for it go over to the next.
-            stale = std::mem::take(&mut flight.waiting);
-            stale.retain(|to| !to.is_cancelled());
         }
         let frame = match request::prepare(statement) {
             Ok(frame) => frame,
@@ -78,13 +76,15 @@ impl Flights {
                 return Err(to.refuse(refused.with("detail", error.to_string())));
             }
         };
+        let stale = under_way.remove(&key);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::new(RequestState::default());
         let flight = Flight {
             flights: Arc::clone(self),
             key: key.clone(),
             id,
             cluster: Arc::downgrade(cluster),
-            state: RequestState::default(),
+            state: Arc::clone(&state),
             landed: false,
         };
         let request = Request {
@@ -92,24 +92,38 @@ impl Flights {
             reply: Box::new(flight),
         };
         // Entered before it's sent, for the answer may be quick; the lock keeps it waiting.
-        stale.push(to);
         let flight = UnderWay {
             id,
             since: Instant::now(),
-            waiting: stale,
+            state: Arc::clone(&state),
+            waiting: vec![to],
         };
         under_way.insert(key.clone(), flight);
-        let Err(refused) = cluster.submit(request, node) else {
-            return Ok(());
+        let sent = cluster.submit(request, route);
+        let entered = match (stale, &sent) {
+            // As it was: an answer may come yet.
+            (Some(stale), Err(_)) => under_way.insert(key, stale),
+            (None, Err(_)) => under_way.remove(&key),
+            // Those who wait for the stale one go over to this one.
+            (Some(stale), Ok(())) => {
+                if let Some(flight) = under_way.get_mut(&key) {
+                    let waiting = stale.waiting.into_iter();
+                    flight
+                        .waiting
+                        .extend(waiting.filter(|to| !to.is_cancelled()));
+                }
+                None
+            }
+            (None, Ok(())) => None,
         };
-        let mut waiting = under_way.remove(&key).map_or_else(Vec::new, |f| f.waiting);
         drop(under_way);
-        if let Some(to) = waiting.pop() {
+        for to in entered.map_or_else(Vec::new, |flight| flight.waiting) {
             to.forget();
         }
-        // Those of a stale flight were told to wait: their own drop tells them.
-        drop(waiting);
-        Err(NativeError::from(&refused.error))
+        match sent {
+            Ok(()) => Ok(state),
+            Err(refused) => Err(NativeError::from(&refused.error)),
+        }
     }
 
     /// Those who wait for this flight, if it's still the one they wait for.
@@ -137,7 +151,7 @@ struct Flight {
     key: Key,
     id: u64,
     cluster: Weak<Cluster>,
-    state: RequestState,
+    state: Arc<RequestState>,
     landed: bool,
 }
 

@@ -1,8 +1,9 @@
 //! Replies to callers: each exactly one message `{ref, reply}`, or none after it was cancelled.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use palladion_driver::{Answer, Reply, RequestError, RequestState, Waiter};
+use palladion_cql::response::SchemaChange;
+use palladion_driver::{Answer, Cluster, Reply, RequestError, RequestState, Waiter};
 use rustler::env::SavedTerm;
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
@@ -124,6 +125,8 @@ pub(crate) struct QueryReply {
     pub(crate) to: ReplyTo,
     pub(crate) format: RowFormat,
     pub(crate) access: Access,
+    /// Whose statements a change of the schema makes stale.
+    pub(crate) cluster: Weak<Cluster>,
 }
 
 impl Reply for QueryReply {
@@ -145,8 +148,19 @@ impl Reply for QueryReply {
 
 impl QueryReply {
     fn decode(self, answer: &Answer) {
-        let Self { to, format, .. } = self;
-        to.send(|env| results::answer(env, answer, format));
+        let Self {
+            to,
+            format,
+            cluster,
+            ..
+        } = self;
+        let changed = |change: &SchemaChange| {
+            // Before the caller knows of it, and could use what has become stale.
+            if let Some(cluster) = cluster.upgrade() {
+                cluster.prepared().evict(change);
+            }
+        };
+        to.send(|env| results::answer(env, answer, format, changed));
     }
 
     fn fail(self, error: &RequestError) {

@@ -7,12 +7,12 @@ use palladion_cql::types::ColumnSpec;
 use palladion_cql::value::{encode, Problem};
 use palladion_cql::wire::TooLong;
 use palladion_cql::Consistency;
-use palladion_driver::{Cancelled, Cluster, Request, RequestState, Statement};
+use palladion_driver::{Cancelled, Cluster, Request, RequestState, Route, Statement};
 use rustler::{Atom, Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::cluster::{handle_of, ClusterHandle};
-use crate::errors::{value_error, NativeError};
+use crate::errors::{node_of, node_term, value_error, NativeError};
 use crate::reply::{QueryReply, ReplyTo};
 use crate::results::RowFormat;
 use crate::timing;
@@ -25,6 +25,15 @@ const DIRTY_BUDGET: usize = 256 * 1024 * 1024;
 /// A request under way, for its caller to cancel.
 pub(crate) struct RequestResource {
     pub(crate) state: Arc<RequestState>,
+    /// Of what was sent for it: a preparation is shared.
+    pub(crate) sent: Arc<RequestState>,
+}
+
+impl RequestResource {
+    pub(crate) fn new(state: Arc<RequestState>) -> Self {
+        let sent = Arc::clone(&state);
+        Self { state, sent }
+    }
 }
 
 #[rustler::resource_impl]
@@ -78,8 +87,8 @@ submission!(
     submit_query, submit_query_dirty, (statement, options), query
 );
 submission!(
-    /// Has a statement prepared, on a certain node or any; the cluster remembers it.
-    submit_prepare, submit_prepare_dirty, (statement, node), prepare
+    /// Has a statement prepared, on a certain node, on another one, or any; the cluster remembers it.
+    submit_prepare, submit_prepare_dirty, (statement, way), prepare
 );
 submission!(
     /// Executes a prepared statement, found by `{:id, id}` or `{:text, statement}`.
@@ -117,8 +126,8 @@ fn query<'a>(
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     refuse_use(statement)?;
-    let (parameters, format) = request_options(options)?;
-    to.send(cql::query(statement, &parameters)?, format)
+    let options = request_options(options)?;
+    to.send(cql::query(statement, &options.parameters)?, &options)
 }
 
 /// USE would change one connection of many. Looked for behind white space and comments.
@@ -151,19 +160,17 @@ const USE_REFUSED: &str = "USE would change the keyspace of one connection among
 fn prepare<'a>(
     to: &Submitter<'a>,
     statement: Term<'a>,
-    node: Term<'a>,
+    way: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     refuse_use(statement)?;
-    let node: Option<usize> = node
-        .decode()
-        .map_err(|_| NativeError::bad_argument("node"))?;
+    let route = route(way)?;
     let cluster = to.handle.cluster()?;
     let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
     let (state, reply) = to.reply();
     let flights = to.handle.flights();
-    flights.prepare(cluster, statement, node, reply)?;
-    Ok(ResourceArc::new(RequestResource { state }).encode(to.env))
+    let sent = flights.prepare(cluster, statement, route, reply)?;
+    Ok(ResourceArc::new(RequestResource { state, sent }).encode(to.env))
 }
 
 fn execute<'a>(
@@ -172,7 +179,7 @@ fn execute<'a>(
     values: Term<'a>,
     options: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
-    let (parameters, format) = request_options(options)?;
+    let options = request_options(options)?;
     let statement = to.prepared(statement)?;
     let bind = &statement.prepared.bind;
     if bind.len() * 4 > to.budget {
@@ -184,7 +191,7 @@ fn execute<'a>(
         let error = NativeError::new(atoms::bad_statement());
         Refused::from(error.with("detail", "more than 65,535 bind markers"))
     })?;
-    let frame = cql::execute(id, &parameters, count, |out| {
+    let frame = cql::execute(id, &options.parameters, count, |out| {
         for (index, (value, column)) in values.iter().zip(bind.iter()).enumerate() {
             let value = crate::terms::TermSource::Term(*value);
             encode(value, &column.ty, out, to.budget).map_err(|error| match error.problem {
@@ -194,7 +201,7 @@ fn execute<'a>(
         }
         Ok::<(), Refused>(())
     })?;
-    to.send(frame, format)
+    to.send(frame, &options)
 }
 
 /// One term for each bind marker: a list by position, or a map by name.
@@ -241,7 +248,7 @@ fn wrong_count(expected: usize) -> NativeError {
         .with("expected", expected as i64)
 }
 
-/// `{consistency, serial consistency, page size, paging state, timestamp, row format}`
+/// `{consistency, serial consistency, page size, paging state, timestamp, row format, route}`
 type OptionsTuple<'a> = (
     Term<'a>,
     Term<'a>,
@@ -249,13 +256,20 @@ type OptionsTuple<'a> = (
     Option<Binary<'a>>,
     Option<i64>,
     u32,
+    Term<'a>,
 );
 
-fn request_options(options: Term<'_>) -> Result<(Parameters, RowFormat), NativeError> {
+struct RequestOptions {
+    parameters: Parameters,
+    format: RowFormat,
+    route: Route,
+}
+
+fn request_options(options: Term<'_>) -> Result<RequestOptions, NativeError> {
     let options: OptionsTuple<'_> = options
         .decode()
         .map_err(|_| NativeError::bad_argument("options"))?;
-    let (consistency, serial, page_size, paging_state, timestamp, format) = options;
+    let (consistency, serial, page_size, paging_state, timestamp, format, to) = options;
     let parameters = Parameters {
         consistency: level(consistency)?.unwrap_or(Consistency::LocalOne),
         serial_consistency: level(serial)?,
@@ -265,7 +279,29 @@ fn request_options(options: Term<'_>) -> Result<(Parameters, RowFormat), NativeE
     };
     let format = RowFormat::from_bits(format);
     let format = format.ok_or_else(|| NativeError::bad_argument("rows"))?;
-    Ok((parameters, format))
+    Ok(RequestOptions {
+        parameters,
+        format,
+        route: route(to)?,
+    })
+}
+
+/// `nil`, `{:first, node}` or `{:avoid, node}`
+fn route(term: Term<'_>) -> Result<Route, NativeError> {
+    if atoms::nil() == term {
+        return Ok(Route::Any);
+    }
+    let (way, node): (Atom, Term<'_>) = term
+        .decode()
+        .map_err(|_| NativeError::bad_argument("route"))?;
+    let node = node_of(node)?;
+    if way == atoms::first() {
+        Ok(Route::First(node))
+    } else if way == atoms::avoid() {
+        Ok(Route::Avoid(node))
+    } else {
+        Err(NativeError::bad_argument("route"))
+    }
 }
 
 fn level(term: Term<'_>) -> Result<Option<Consistency>, NativeError> {
@@ -318,27 +354,68 @@ impl<'a> Submitter<'a> {
         (state, to)
     }
 
-    fn send(&self, frame: Vec<u8>, format: RowFormat) -> Result<Term<'a>, Refused> {
+    fn send(&self, frame: Vec<u8>, options: &RequestOptions) -> Result<Term<'a>, Refused> {
+        self.submit(frame, options.format, |cluster, request| {
+            cluster.submit(request, options.route)
+        })
+    }
+
+    fn submit(
+        &self,
+        frame: Vec<u8>,
+        format: RowFormat,
+        submit: impl FnOnce(&Cluster, Request) -> Result<(), Box<palladion_driver::Refused>>,
+    ) -> Result<Term<'a>, Refused> {
         let cluster = self.handle.cluster()?;
-        let cluster: &Cluster = cluster.as_deref().ok_or_else(NativeError::closed)?;
+        let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
         let (state, to) = self.reply();
         let reply = QueryReply {
             to,
             format,
             access: self.handle.access().clone(),
+            cluster: Arc::downgrade(cluster),
         };
         let request = Request {
             frame,
             reply: Box::new(reply),
         };
-        match cluster.submit(request, None) {
-            Ok(()) => Ok(ResourceArc::new(RequestResource { state }).encode(self.env)),
+        match submit(cluster, request) {
+            Ok(()) => Ok(ResourceArc::new(RequestResource::new(state)).encode(self.env)),
             Err(refused) => {
                 // The caller gets the error as this function's result, not as a message.
                 state.cancel();
                 Err(NativeError::from(&refused.error).into())
             }
         }
+    }
+}
+
+/// Sends a statement over the control connection. `{:ok, request}`: `{ref, result}` follows, with
+/// rows as maps.
+#[rustler::nif]
+fn control_query<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    reference: Term<'a>,
+    statement: Term<'a>,
+) -> Term<'a> {
+    submit(env, handle, reference, BUDGET, |to| {
+        let parameters = Parameters {
+            consistency: Consistency::One,
+            ..Parameters::default()
+        };
+        let frame = cql::query(to.text(statement)?, &parameters)?;
+        to.submit(frame, RowFormat::PLAIN, Cluster::submit_control)
+    })
+}
+
+/// The node that a request was written to, or nil.
+#[rustler::nif]
+fn request_node<'a>(env: Env<'a>, request: Term<'a>) -> Term<'a> {
+    let request: Option<ResourceArc<RequestResource>> = request.decode().ok();
+    match request.and_then(|request| request.sent.node()) {
+        Some(node) => node_term(env, node),
+        None => atoms::nil().to_term(env),
     }
 }
 

@@ -9,7 +9,7 @@ use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
-use crate::errors::{put, server_error, NativeError};
+use crate::errors::{node_term, put, server_error, NativeError};
 use crate::terms::{distinct_or_last, text, Forms, TermBuilder};
 
 /// How rows and their values are wanted.
@@ -32,6 +32,16 @@ pub(crate) enum Shape {
 }
 
 impl RowFormat {
+    /// Maps, with values in the forms that need no package.
+    pub(crate) const PLAIN: Self = Self {
+        shape: Shape::Maps,
+        forms: Forms {
+            binary_uuids: false,
+            integer_timestamps: false,
+            decimal_package: false,
+        },
+    };
+
     /// Of the number that `Palladion.RequestOptions` makes: three bits of shape, then the forms.
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
         let shape = match bits & 7 {
@@ -52,8 +62,13 @@ impl RowFormat {
 }
 
 /// An answer as `{:ok, result}` or `{:error, {kind, map}}`, where a result is a tuple that begins
-/// with its kind and ends with the server's warnings and the trace's id.
-pub(crate) fn answer<'a>(env: Env<'a>, answer: &Answer, format: RowFormat) -> Term<'a> {
+/// with its kind and ends with the server's warnings, the trace's id and the node.
+pub(crate) fn answer<'a>(
+    env: Env<'a>,
+    answer: &Answer,
+    format: RowFormat,
+    schema_changed: impl FnOnce(&SchemaChange),
+) -> Term<'a> {
     let failed = |error: NativeError| (atoms::error(), error).encode(env);
     let response = match Response::parse(&answer.frame) {
         Ok(response) => response,
@@ -62,7 +77,7 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: &Answer, format: RowFormat) -> Te
     let body = match response.message {
         Message::Result(body) => body,
         Message::Error(error) => {
-            return failed(server_error(&error).with("node", answer.node as i64));
+            return failed(server_error(&error).of_node(answer.node));
         }
         _ => return failed(NativeError::new(atoms::decode_failed()).with("detail", "no RESULT")),
     };
@@ -72,6 +87,7 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: &Answer, format: RowFormat) -> Te
             vec![atoms::set_keyspace().to_term(env), text(env, &keyspace)]
         }
         ResultBody::SchemaChange(change) => {
+            schema_changed(&change);
             vec![
                 atoms::schema_change().to_term(env),
                 schema_change(env, &change),
@@ -92,6 +108,10 @@ pub(crate) fn answer<'a>(env: Env<'a>, answer: &Answer, format: RowFormat) -> Te
         Term::from(NewBinary::from_slice(env, &id))
     });
     parts.push(trace.encode(env));
+    parts.push(match answer.node {
+        Some(node) => node_term(env, node),
+        None => atoms::nil().to_term(env),
+    });
     (atoms::ok(), make_tuple(env, &parts)).encode(env)
 }
 

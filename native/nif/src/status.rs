@@ -1,11 +1,12 @@
 //! A cluster's state and counters as terms.
 
-use palladion_driver::connection::ConnectionInfo;
-use palladion_driver::{Cluster, Phase};
+use palladion_driver::connection::{ConnectionInfo, Role};
+use palladion_driver::{Cluster, Distance, NodeStatus, Phase};
 use rustler::types::map::map_new;
 use rustler::{Encoder, Env, NewBinary, Term};
 
-use crate::errors::{atom, put, NativeError};
+use crate::atoms;
+use crate::errors::{atom, node_term, put, NativeError};
 
 pub(crate) fn status<'a>(env: Env<'a>, cluster: &Cluster) -> Term<'a> {
     let status = cluster.status();
@@ -15,29 +16,35 @@ pub(crate) fn status<'a>(env: Env<'a>, cluster: &Cluster) -> Term<'a> {
         Phase::Disconnected => "disconnected",
         Phase::Closed => "closed",
     };
-    let endpoints: Vec<Term<'a>> = status
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            let connections: Vec<_> = endpoint
-                .connections
-                .iter()
-                .map(|info| connection(env, info))
-                .collect();
-            let chain = endpoint.connections.iter().find_map(|c| c.tls.as_ref());
-            let chain = chain.map_or(&[][..], |tls| &tls.chain);
-            let chain: Vec<_> = chain.iter().map(|der| binary(env, der)).collect();
-            let map = put(map_new(env), "endpoint", endpoint.endpoint.as_str());
-            let map = put(map, "connections", connections);
-            put(map, "certificates", chain)
-        })
-        .collect();
+    let endpoints: Vec<_> = status.nodes.iter().map(|n| node(env, n)).collect();
     let map = put(map_new(env), "phase", atom(env, phase));
     let map = put(map, "endpoints", endpoints);
+    let control = status.control.as_deref().map(|info| connection(env, info));
+    let map = put(map, "control", control);
     let map = put(map, "in_flight", status.in_flight);
     let map = put(map, "orphans", status.orphans);
     let last_error = status.last_error.as_deref().map(NativeError::from);
     put(map, "last_error", last_error)
+}
+
+fn node<'a>(env: Env<'a>, node: &NodeStatus) -> Term<'a> {
+    let connections = node.connections.iter();
+    let connections: Vec<_> = connections.map(|info| connection(env, info)).collect();
+    let chain = node.connections.iter().find_map(|c| c.tls.as_ref());
+    let chain = chain.map_or(&[][..], |tls| &tls.chain);
+    let chain: Vec<_> = chain.iter().map(|der| binary(env, der)).collect();
+    let distance = match node.distance {
+        Distance::Local => atoms::local(),
+        Distance::Remote => atoms::remote(),
+    };
+    let map = put(map_new(env), "endpoint", node.endpoint.as_str());
+    let map = put(map, "node", node_term(env, node.id));
+    let map = put(map, "distance", distance);
+    let map = put(map, "connections", connections);
+    let map = put(map, "in_flight", node.in_flight);
+    let last_error = node.last_error.as_deref().map(NativeError::from);
+    let map = put(map, "last_error", last_error);
+    put(map, "certificates", chain)
 }
 
 pub(crate) fn stats<'a>(env: Env<'a>, cluster: &Cluster) -> Term<'a> {
@@ -57,6 +64,14 @@ pub(crate) fn connection<'a>(env: Env<'a>, info: &ConnectionInfo) -> Term<'a> {
         put(map, "duration_us", tls.duration.as_micros() as u64)
     });
     let map = put(map_new(env), "endpoint", &*info.endpoint);
+    let map = match info.role {
+        Role::Pool(node) => put(
+            put(map, "role", atoms::pool()),
+            "node",
+            node_term(env, node),
+        ),
+        Role::Control => put(put(map, "role", atoms::control()), "node", atoms::nil()),
+    };
     let map = put(map, "address", info.address.to_string());
     let map = put(map, "tls", tls);
     let map = put(map, "authenticator", info.authenticator.as_deref());
@@ -67,9 +82,9 @@ pub(crate) fn connection<'a>(env: Env<'a>, info: &ConnectionInfo) -> Term<'a> {
 /// rustls' name as `:ssl` writes it.
 fn tls_version(name: &str) -> impl Encoder {
     match name {
-        "TLSv1_2" => crate::atoms::tls12(),
-        "TLSv1_3" => crate::atoms::tls13(),
-        _ => crate::atoms::none(),
+        "TLSv1_2" => atoms::tls12(),
+        "TLSv1_3" => atoms::tls13(),
+        _ => atoms::none(),
     }
 }
 

@@ -13,15 +13,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use open::{open, Opened};
+pub(crate) use open::{open, within, Opened};
 pub(crate) use stream::MaybeTls;
 pub(crate) use task::ConnectionTask;
 
+use crate::node::NodeId;
 use crate::Request;
+
+/// A connection that ends sooner counts as a failure: the next one waits, so that a server that
+/// takes connections only to drop them is not stormed.
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// What is known of an open connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
+    /// What it is for.
+    pub role: Role,
     /// The endpoint as configured, `host:port`.
     pub endpoint: Arc<str>,
     /// The address behind it.
@@ -34,6 +41,25 @@ pub struct ConnectionInfo {
     pub cql_versions: Vec<String>,
     /// From the first packet to the login's end.
     pub duration: Duration,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Requests to this node.
+    Pool(NodeId),
+    /// Learning which nodes there are.
+    Control,
+}
+
+impl Role {
+    /// The node, if that is what it's for.
+    pub fn node(self) -> Option<NodeId> {
+        match self {
+            Self::Pool(node) => Some(node),
+            Self::Control => None,
+        }
+    }
 }
 
 /// What is known of a TLS session.
@@ -74,6 +100,19 @@ pub(crate) enum Stop {
     Now,
 }
 
+impl Stop {
+    /// Tells this word, unless a stricter one was told.
+    pub(crate) fn tell(self, stop: &watch::Sender<Self>) {
+        stop.send_if_modified(|now| {
+            let further = self > *now;
+            if further {
+                *now = self;
+            }
+            further
+        });
+    }
+}
+
 /// What a connection has to do; shared with its task.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
@@ -110,12 +149,6 @@ impl Connection {
     }
 
     pub(crate) fn stop(&self, how: Stop) {
-        self.stop.send_if_modified(|now| {
-            let further = how > *now;
-            if further {
-                *now = how;
-            }
-            further
-        });
+        how.tell(&self.stop);
     }
 }

@@ -3,23 +3,31 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::HandshakeKind;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
-use super::{ConnectionInfo, MaybeTls, TlsInfo};
+use super::{ConnectionInfo, MaybeTls, Role, TlsInfo};
 use crate::cluster::Shared;
-use crate::config::{ClusterConfig, ContactPoint};
+use crate::config::ClusterConfig;
 use crate::error::Step;
 use crate::login;
 use crate::network::Network;
+use crate::node::Endpoint;
 use crate::tls::{failure_of, EndpointTls, View};
 use crate::{ConnectError, Failure, Stats};
+
+/// A TCP connection that takes longer is not counted among the handshakes until it is there.
+const SLOW_CONNECT: Duration = Duration::from_millis(250);
+
+type Permit<'a> = SemaphorePermit<'a>;
 
 /// A connection that is logged in.
 pub(crate) struct Opened<S> {
@@ -35,9 +43,10 @@ pub(crate) struct Opened<S> {
 /// endpoint's sessions are dropped, and one full handshake follows.
 pub(crate) async fn open<N: Network>(
     network: &N,
-    endpoint: &ContactPoint,
+    endpoint: &Endpoint,
     shared: &Shared,
     tls: Option<&EndpointTls>,
+    role: Role,
 ) -> Result<Opened<N::Stream>, ConnectError> {
     let name: Arc<str> = endpoint.to_string().into();
     let error = |address, failure| ConnectError {
@@ -57,6 +66,7 @@ pub(crate) async fn open<N: Network>(
             network,
             name: &name,
             address,
+            role,
             shared,
             config: &shared.config,
             tls,
@@ -93,6 +103,7 @@ struct Attempt<'a, N> {
     network: &'a N,
     name: &'a Arc<str>,
     address: SocketAddr,
+    role: Role,
     shared: &'a Shared,
     config: &'a ClusterConfig,
     tls: Option<&'a EndpointTls>,
@@ -101,20 +112,19 @@ struct Attempt<'a, N> {
 
 impl<N: Network> Attempt<'_, N> {
     async fn run(&self) -> Result<Opened<N::Stream>, Failure> {
-        let started = Instant::now();
-        let tcp = self.connect().await?;
-        // Only from here on: one who doesn't even answer must not hold up those who do.
-        let _permit = self.shared.handshakes.acquire().await;
+        let _turn = self.shared.refusal.pass().await;
+        let (tcp, permit, started) = self.connect_in_turn().await?;
         let Some(tls) = self.tls else {
             return self.login(MaybeTls::Plain(tcp), None, started).await;
         };
         let (stream, view, duration) = match self.secure(tls, tcp).await? {
             Some(secured) => secured,
             None => {
+                drop(permit);
                 self.stats.sessions_refused.add();
                 tls.purge();
                 // Stale again: another connection's session, stored in between.
-                let tcp = self.connect().await?;
+                let (tcp, _permit, _) = self.connect_in_turn().await?;
                 let again = self.secure(tls, tcp).await?;
                 again.ok_or(Failure::Unexpected("a stale TLS session, twice"))?
             }
@@ -134,6 +144,28 @@ impl<N: Network> Attempt<'_, N> {
             view.commit();
         }
         Ok(opened)
+    }
+
+    /// Connects when it's this one's turn; when that was, is told as well.
+    async fn connect_in_turn(&self) -> Result<(N::Stream, Option<Permit<'_>>, Instant), Failure> {
+        let permit = self.permit().await;
+        let started = Instant::now();
+        let mut connecting = pin!(self.connect());
+        if let Ok(connected) = timeout(SLOW_CONNECT, &mut connecting).await {
+            return Ok((connected?, permit, started));
+        }
+        // One who doesn't even answer must not hold up those who do.
+        drop(permit);
+        let tcp = connecting.await?;
+        Ok((tcp, self.permit().await, started))
+    }
+
+    /// The control connection has one of its own.
+    async fn permit(&self) -> Option<Permit<'_>> {
+        match self.role {
+            Role::Pool(_) => self.shared.handshakes.acquire().await.ok(),
+            Role::Control => None,
+        }
     }
 
     async fn connect(&self) -> Result<N::Stream, Failure> {
@@ -178,20 +210,29 @@ impl<N: Network> Attempt<'_, N> {
         started: Instant,
     ) -> Result<Opened<N::Stream>, Failure> {
         let limit = self.config.timeouts.login;
-        let login = within(Step::Login, limit, login::login(&mut stream, self.config))
+        // The control connection needs none, and learns the nodes even where it does not exist.
+        let keyspace = match self.role {
+            Role::Pool(_) => self.config.keyspace.as_deref(),
+            Role::Control => None,
+        };
+        let login = login::login(&mut stream, self.config, keyspace);
+        let login = within(Step::Login, limit, login)
             .await
             .and_then(|done| done)
             .inspect_err(|failure| {
                 if matches!(failure, Failure::BadCredentials(_)) {
                     self.stats.logins_refused.add();
+                    self.shared.refusal.refused();
                 }
             })?;
         if login.authenticator.is_some() {
             self.stats.logins.add();
+            self.shared.refusal.accepted();
         }
         Ok(Opened {
             stream,
             info: ConnectionInfo {
+                role: self.role,
                 endpoint: Arc::clone(self.name),
                 address: self.address,
                 tls,
@@ -207,7 +248,7 @@ impl<N: Network> Attempt<'_, N> {
 /// A TLS stream, its view of the sessions, and the handshake's duration.
 type Secured<S> = (TlsStream<S>, Option<Arc<View>>, Duration);
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     step: Step,
     limit: Duration,
     work: impl Future<Output = T>,

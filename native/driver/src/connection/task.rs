@@ -17,7 +17,8 @@ use tokio::time::Sleep;
 
 use super::streams::Streams;
 use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Stop};
-use crate::config::ConnectionLimits;
+use crate::cluster::Shared;
+use crate::node::NodeId;
 use crate::tls::failure_of;
 use crate::{Answer, Failure, Reply, Request, RequestError, Stats};
 
@@ -34,7 +35,9 @@ const READ_AT_ONCE: usize = 64 * 1024;
 pub(crate) struct ConnectionTask<S> {
     stream: MaybeTls<S>,
     info: Arc<ConnectionInfo>,
-    node: usize,
+    node: Option<NodeId>,
+    /// Who is told of events.
+    on_event: Option<OnEvent>,
     queue: mpsc::Receiver<Request>,
     /// Closed, and nothing on its way into it any more.
     queue_ended: bool,
@@ -56,6 +59,9 @@ pub(crate) struct ConnectionTask<S> {
     stats: Arc<Stats>,
     ended: Option<Failure>,
 }
+
+/// Takes an EVENT's body.
+pub(crate) type OnEvent = Box<dyn Fn(&[u8]) + Send>;
 
 /// What waits for an answer.
 enum Waiting {
@@ -79,12 +85,11 @@ where
     /// Takes over a connection that is logged in.
     pub(crate) fn new(
         opened: Opened<S>,
-        node: usize,
-        limits: &ConnectionLimits,
-        heartbeat: (Duration, Duration),
-        room: Arc<Notify>,
-        stats: Arc<Stats>,
+        shared: &Shared,
+        on_event: Option<OnEvent>,
     ) -> (Self, Connection) {
+        let limits = &shared.config.connection;
+        let timeouts = &shared.config.timeouts;
         let (sender, queue) = mpsc::channel(limits.max_queue.max(1));
         let (stop_sender, stop) = watch::channel(Stop::No);
         let info = Arc::new(opened.info);
@@ -93,7 +98,8 @@ where
         let task = Self {
             stream: opened.stream,
             info: Arc::clone(&info),
-            node,
+            node: info.role.node(),
+            on_event,
             queue,
             queue_ended: false,
             stop_changed: Box::pin(changed(stop.clone())),
@@ -101,7 +107,7 @@ where
             stopping: Stop::No,
             waiting: Streams::new(limits.max_in_flight),
             load: Arc::clone(&load),
-            room,
+            room: Arc::clone(&shared.room),
             max_orphans: i64::try_from(limits.max_orphans).unwrap_or(i64::MAX).max(1),
             frames: FrameReader::new(Sender::Server, limits.max_frame_size)
                 .keeping(limits.max_response_size),
@@ -111,13 +117,13 @@ where
             written: 0,
             flushed: true,
             heartbeat: Heartbeat {
-                interval: heartbeat.0,
-                timeout: heartbeat.1,
-                timer: Box::pin(tokio::time::sleep(heartbeat.0)),
+                interval: timeouts.heartbeat_interval,
+                timeout: timeouts.heartbeat,
+                timer: Box::pin(tokio::time::sleep(timeouts.heartbeat_interval)),
                 last_received: now,
                 asked: None,
             },
-            stats,
+            stats: Arc::clone(&shared.stats),
             ended: None,
         };
         let connection = Connection {
@@ -136,19 +142,21 @@ where
             if self.stopping == Stop::Now {
                 return Poll::Ready(Failure::Closed);
             }
+            // Before the heartbeat, whose answer may be there since long: not the server paused, but
+            // we did.
+            let mut progress = match self.poll_read(cx) {
+                Poll::Ready(Err(failure)) => return Poll::Ready(failure),
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+            };
             // Before the writing, which a heartbeat may give something to do.
             if let Err(failure) = self.poll_heartbeat(cx) {
                 return Poll::Ready(failure);
             }
-            let mut progress = self.take_requests(cx);
+            progress |= self.take_requests(cx);
             match self.poll_write(cx) {
                 Poll::Ready(Err(failure)) => return Poll::Ready(failure),
                 Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Pending => {}
-            }
-            match self.poll_read(cx) {
-                Poll::Ready(Err(failure)) => return Poll::Ready(failure),
-                Poll::Ready(Ok(())) => progress = true,
                 Poll::Pending => {}
             }
             let orphans = self.load.orphans.load(Ordering::Relaxed);
@@ -176,10 +184,12 @@ where
         }
     }
 
+    /// Whether nobody waits for anything any more.
     fn is_drained(&self) -> bool {
+        let orphans = self.load.orphans.load(Ordering::Relaxed);
         self.stopping == Stop::Drain
             && self.queue_ended
-            && self.waiting.taken() == 0
+            && i64::try_from(self.waiting.taken()).is_ok_and(|taken| taken <= orphans.max(0))
             && self.output.is_empty()
             && self.flushed
     }
@@ -208,7 +218,7 @@ where
 
     fn take_request(&mut self, request: Request) {
         let Request { mut frame, reply } = request;
-        if !reply.state().mark_sent(&self.load.orphans) {
+        if !reply.state().mark_sent(&self.load.orphans, self.node) {
             // Cancelled in the queue: the caller has gone, nothing is owed to anybody.
             self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
             return;
@@ -289,7 +299,9 @@ where
 
     fn answer(&mut self, stream: i16, outcome: Result<Frame, RequestError>) -> Result<(), Failure> {
         if stream < 0 {
-            // An event; none is registered for.
+            if let (Some(on_event), Ok(frame)) = (&self.on_event, &outcome) {
+                on_event(&frame.body);
+            }
             return Ok(());
         }
         match self.waiting.answered(stream)? {
@@ -352,9 +364,11 @@ impl<S> ConnectionTask<S> {
     /// Answers everything taken on with the reason why there will be no better answer.
     fn fail_all(&mut self, failure: &Failure) {
         self.queue.close();
+        let failure = Arc::new(failure.clone());
         let lost = |sent| RequestError::ConnectionLost {
             endpoint: Arc::clone(&self.info.endpoint),
-            failure: failure.clone(),
+            node: self.node,
+            failure: Arc::clone(&failure),
             sent,
         };
         for waiting in self.waiting.drain() {

@@ -22,7 +22,7 @@ pub(crate) use session::View;
 pub use session::{Clock, SessionCache, SessionKey};
 pub(crate) use verify::EndpointVerifier;
 
-use crate::config::ContactPoint;
+use crate::node::Endpoint;
 use crate::{Failure, Secret, Stats};
 
 /// What the user says about TLS.
@@ -47,7 +47,7 @@ pub struct TlsConfig {
 /// Which name the server's certificate must carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifiedName {
-    /// The name or address of the endpoint.
+    /// The endpoint's.
     Endpoint,
     /// This name, whatever the endpoint is called.
     Fixed(String),
@@ -172,17 +172,27 @@ impl TlsContext {
     }
 
     /// What connections to one endpoint share.
-    pub(crate) fn endpoint(&self, endpoint: &ContactPoint) -> Result<EndpointTls, TlsConfigError> {
+    pub(crate) fn endpoint(&self, endpoint: &Endpoint) -> Result<EndpointTls, TlsConfigError> {
         let verified = match &self.config.verified_name {
             _ if !self.config.verify => None,
             VerifiedName::Unchecked => None,
-            VerifiedName::Endpoint => Some(endpoint.host.as_str()),
+            VerifiedName::Endpoint => Some(
+                endpoint
+                    .verified_name
+                    .as_ref()
+                    .unwrap_or(&endpoint.host)
+                    .as_str(),
+            ),
             VerifiedName::Fixed(name) => Some(name.as_str()),
         };
         let sni = match &self.config.sni {
             Sni::Disabled => None,
             Sni::Fixed(name) => Some(name.as_str()),
-            Sni::Verified => Some(verified.unwrap_or(&endpoint.host)),
+            Sni::Verified => endpoint
+                .sni
+                .as_deref()
+                .or(verified)
+                .or(Some(endpoint.host.as_str())),
         };
         let verifier = Arc::new(EndpointVerifier::new(
             Arc::clone(&self.roots),
@@ -205,7 +215,14 @@ impl TlsContext {
             config,
             verifier,
             server_name: server_name(sni.or(verified).unwrap_or(&endpoint.host))?,
-            key: SessionKey::new(&endpoint.to_string(), verified.unwrap_or("")),
+            // Behind a proxy the SNI decides which server it is.
+            key: match sni {
+                Some(sni) if Some(sni) != verified => {
+                    let name = format!("{} as {sni}", verified.unwrap_or(""));
+                    SessionKey::new(&endpoint.to_string(), &name)
+                }
+                _ => SessionKey::new(&endpoint.to_string(), verified.unwrap_or("")),
+            },
             sessions: self.sessions.clone(),
             verified_name: verified.map(Arc::from),
         })

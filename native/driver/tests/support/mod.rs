@@ -8,13 +8,14 @@ use std::time::Duration;
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{Message, Response, ResultBody};
 use palladion_driver::config::{
-    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Timeouts,
+    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy,
+    Timeouts,
 };
 use palladion_driver::network::System;
 use palladion_driver::tls::{SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
     Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Reply, Request, RequestError,
-    RequestState, Secret, Waiter,
+    RequestState, Route, Secret, Waiter,
 };
 use palladion_testkit::certs::{Authority, CertOptions, Identity};
 use palladion_testkit::{Options, Server, TlsOptions};
@@ -105,10 +106,19 @@ pub fn plain(server: &Server) -> ClusterConfig {
             heartbeat_interval: Duration::from_secs(30),
             heartbeat: Duration::from_secs(5),
         },
-        reconnect: (Duration::from_millis(20), Duration::from_millis(200)),
+        reconnect: doubling(Duration::from_millis(20), Duration::from_millis(200)),
+        discover: false,
         tls: None,
         auth: None,
         max_handshakes: 8,
+    }
+}
+
+pub fn doubling(min: Duration, max: Duration) -> Reconnect {
+    Reconnect {
+        policy: ReconnectPolicy::Exponential,
+        min,
+        max,
     }
 }
 
@@ -158,7 +168,7 @@ impl Started {
     /// Waits for so many connections to have been opened since the last call.
     pub async fn opened(&mut self, n: usize) {
         for _ in 0..n {
-            while !matches!(self.event().await, Event::Opened(_)) {}
+            while !matches!(self.event().await, Event::Opened { .. }) {}
         }
     }
 
@@ -190,13 +200,23 @@ impl Started {
     }
 
     pub fn send_frame(&self, frame: Vec<u8>) -> Sent {
+        self.send_by(Route::Any, frame)
+    }
+
+    /// Sends a statement to, or not to, a certain node.
+    pub fn send_to(&self, route: Route, statement: &str) -> Sent {
+        let frame = request::query(statement, &Parameters::default()).unwrap();
+        self.send_by(route, frame)
+    }
+
+    fn send_by(&self, route: Route, frame: Vec<u8>) -> Sent {
         let state = Arc::new(RequestState::default());
         let (answer, outcome) = oneshot::channel();
         let reply = Box::new(TestReply {
             state: Arc::clone(&state),
             answer: Some(answer),
         });
-        if let Err(refused) = self.cluster.submit(Request { frame, reply }, None) {
+        if let Err(refused) = self.cluster.submit(Request { frame, reply }, route) {
             refused.request.reply.complete(Err(refused.error));
         }
         Sent { state, outcome }
