@@ -52,12 +52,19 @@ defmodule Palladion do
     * `:serial_consistency` – `:serial` or `:local_serial`, for conditional updates
     * `:page_size` – rows a page, or `:infinity` (default 5,000)
     * `:paging_state` – of the result before, for the page after it
-    * `:timestamp` – the write's time in µs since 1970 (default: the server's)
+    * `:timestamp` – the write's time in µs since 1970, of 64 bits (default: the server's)
     * `:rows` – `:maps` with string keys (default), `:atom_maps` (atoms as keys where there is such
       an atom already, strings elsewhere), `:lists`, `:tuples`, or `:columns`: one map of names to
       lists, as data frames want it
     * `:uuids` – `:text` (default) or `:binary`
     * `:timestamps` – `:datetime` (default) or `:integer`, milliseconds since 1970
+    * `:idempotent` – `true` if the statement may be executed twice, so that it can be tried again
+      where it isn't known whether it was (default: only a `SELECT` may, see
+      `Palladion.RetryPolicy`)
+    * `:retry` – `:default`, `{:default, max_attempts: 5}`, `:none`, a module or
+      `{module, options}` of a `Palladion.RetryPolicy` (default: the cluster's `retry:`)
+    * `:attempt_timeout` – how long one node may take to answer, in ms, 1 to 4,294,967,295, or
+      `nil` for as long as there is time (default: the cluster's `attempt_timeout:`)
   """
   @type option ::
           {:timeout, timeout()}
@@ -69,6 +76,9 @@ defmodule Palladion do
           | {:rows, :maps | :atom_maps | :lists | :tuples | :columns}
           | {:uuids, :text | :binary}
           | {:timestamps, :datetime | :integer}
+          | {:idempotent, boolean()}
+          | {:retry, atom() | {atom(), options :: term()}}
+          | {:attempt_timeout, pos_integer() | nil}
 
   @typedoc "What a call returns instead of a value"
   @type error :: {:error, Error.t() | ConnectionError.t()}
@@ -183,7 +193,7 @@ defmodule Palladion do
       prepared.bind
       #=> [{"id", "int"}, {"name", "text"}]
 
-  Of the options, `:timeout` counts.
+  Of the options, `:timeout`, `:retry` and `:attempt_timeout` count.
   """
   @spec prepare(name(), String.t(), [option()]) :: {:ok, Prepared.t()} | error()
   def prepare(name, statement, options \\ []), do: Request.prepare(name, statement, options)
@@ -222,8 +232,12 @@ defmodule Palladion do
       {:ok, second} = Palladion.await(two)
 
   `timeout:` begins here. A statement that is not prepared yet, or a cluster without a
-  connection, is waited for. One who does not want the answer any more says so with `cancel/1`;
-  else it arrives as a message that nobody takes.
+  connection, is waited for.
+
+  The answer is a message to the process that submits, so only this process can await or cancel
+  the request. One that does not want the answer any more says so with `cancel/1`; else it
+  arrives as a message that nobody takes, and the request has no `:stop` among the events of
+  `Palladion.Telemetry`.
   """
   @spec submit(name(), String.t() | Prepared.t(), values(), [option()]) ::
           {:ok, Pending.t()} | error()
@@ -234,8 +248,13 @@ defmodule Palladion do
   @doc """
   Waits for the answer of a submitted request, in the process that submitted it.
 
+      {:ok, result} = Palladion.await(pending)
+
   `timeout` (in ms) can shorten the request's own, not lengthen it. It looks through the
   mailbox, message by message: with many messages in it, `query/4` is the faster call.
+
+  Errors are those of `query/4`, and `:already_awaited` the second time. Raises `ArgumentError` in
+  any other process.
   """
   @spec await(Pending.t(), timeout()) :: {:ok, Result.t()} | error()
   def await(%Pending{} = pending, timeout \\ :infinity), do: Request.await(pending, timeout)
@@ -245,6 +264,9 @@ defmodule Palladion do
 
       {:ok, pending} = Palladion.submit(MyApp.DB, prepared, [1])
       :ok = Palladion.cancel(pending)
+
+  Does nothing if it was awaited already. Raises `ArgumentError` in any other process than the
+  one that submitted it.
   """
   @spec cancel(Pending.t()) :: :ok
   def cancel(%Pending{} = pending), do: Request.cancel(pending)
@@ -256,8 +278,10 @@ defmodule Palladion do
 
     * `phase`: `:connecting` (no connection yet), `:ready` or `:disconnected` (there were
       connections, and they are tried for again)
-    * `endpoints`: for each contact point its open connections, each with its address, TLS
-      version, cipher, kind of handshake and verified name, and the server's certificates (DER)
+    * `endpoints`: for each node that requests may go to: its `endpoint`, `node` (host id),
+      `distance`, `last_error`, and open `connections`, each with its address, TLS version, cipher,
+      kind of handshake and verified name; and the server's certificates (DER)
+    * `control`: the connection over which the cluster learns of its nodes, or `nil`
     * `last_error`: the `Palladion.ConnectionError` of the last failed attempt, `nil` since one
       succeeded
     * `in_flight`: requests that wait for their answers
@@ -265,6 +289,31 @@ defmodule Palladion do
   """
   @spec status(name()) :: {:ok, map()} | error()
   def status(name), do: Request.status(name)
+
+  @doc """
+  The nodes of the cluster, as it knows them now.
+
+      {:ok, nodes} = Palladion.nodes(MyApp.DB)
+      for node <- nodes, do: {node.address, node.datacenter, node.distance, node.state}
+      #=> [{"10.0.0.1", "eu", :local, :up}, {"10.0.1.1", "us", :ignored, nil}]
+
+  Sorted by host id; empty before the first server was reached. See `Palladion.Node`.
+  """
+  @spec nodes(name()) :: {:ok, [Palladion.Node.t()]} | error()
+  def nodes(name), do: Request.nodes(name)
+
+  @doc """
+  The keyspaces of the cluster with their tables, views, types and functions, read now.
+
+      {:ok, schema} = Palladion.schema(MyApp.DB, keyspace: "shop")
+      Palladion.Schema.table(schema, "shop", "users").partition_key
+      #=> ["id"]
+
+  See `t:Palladion.Schema.option/0` for the options and `Palladion.Schema` for what is in it. A
+  keyspace that doesn't exist is a `Palladion.Error` with the reason `:invalid`.
+  """
+  @spec schema(name(), [Palladion.Schema.option()]) :: {:ok, Palladion.Schema.t()} | error()
+  def schema(name, options \\ []), do: Palladion.Schema.read(name, options)
 
   @doc """
   What the cluster has counted since it started.

@@ -12,11 +12,26 @@ defmodule Palladion.ArchitectureTest do
     # Whom each may name beside the leaves. All other modules are leaves: configuration, errors,
     # results, and what else users hold or write.
     @may_name %{
-      "Palladion" => ~w(Cluster Request),
+      "Palladion" => ~w(Cluster Request Schema),
       "Palladion.Application" => ~w(Native),
-      "Palladion.Cluster" => ~w(Cluster.Server Application Native),
-      "Palladion.Cluster.Server" => ~w(Native),
-      "Palladion.Request" => ~w(Cluster Native),
+      "Palladion.Cluster" =>
+        ~w(Cluster.NodeTable Cluster.Server Cluster.Topology Application Native),
+      "Palladion.Cluster.NodeTable" => [],
+      "Palladion.Cluster.Pauses" => ~w(Native),
+      "Palladion.Cluster.Server" => ~w(Cluster.Pauses Cluster.Signals Native),
+      "Palladion.Cluster.Signals" => ~w(Cluster.NodeTable),
+      "Palladion.Cluster.Topology" =>
+        ~w(Cluster.NodeTable Cluster.Topology.Callbacks Cluster.Topology.State Native),
+      # Both decide and check, and do nothing else: neither knows a process or a handle.
+      "Palladion.Cluster.Topology.Callbacks" => [],
+      "Palladion.Cluster.Topology.State" => [],
+      "Palladion.Request" =>
+        ~w(Cluster Cluster.NodeTable Native Request.Report Request.Retry Request.SchemaAgreement),
+      "Palladion.Request.Report" => ~w(Cluster.NodeTable),
+      "Palladion.Request.Retry" => ~w(Request.Report),
+      "Palladion.Request.SchemaAgreement" => ~w(Cluster.NodeTable),
+      "Palladion.Schema" => ~w(Schema.Reader),
+      "Palladion.Schema.Reader" => ~w(Request),
       "Palladion.Native" => []
     }
 

@@ -7,7 +7,8 @@ defmodule Palladion.Cluster do
 
   require Logger
 
-  alias Palladion.{Application, Config, ConfigError, Native, RequestOptions}
+  alias Palladion.{Application, Config, ConfigError, Native, RequestOptions, Telemetry}
+  alias Palladion.Cluster.NodeTable
 
   @doc false
   @spec start_link(Config.t()) :: Supervisor.on_start()
@@ -29,13 +30,22 @@ defmodule Palladion.Cluster do
   def init(config) do
     handle = create(config)
 
+    # The supervisor's, so that it is there while the topology process restarts.
+    table = NodeTable.new()
+
     # The one put of this cluster: a second would cost every process a garbage collection.
     :persistent_term.put({Palladion, config.name}, %{
       name: config.name,
       handle: handle,
       timeout: config.timeouts.request,
       consistency: RequestOptions.level(config.consistency),
-      forms: RequestOptions.fixed_forms()
+      forms: RequestOptions.fixed_forms(),
+      attempts: RequestOptions.attempts(config),
+      keyspace: config.keyspace,
+      schema_agreement: config.schema_agreement,
+      slow_query_threshold: config.slow_query_threshold,
+      table: table,
+      telemetry: Telemetry.available?()
     })
 
     # Here, so that a protection that was turned off is told once a start.
@@ -43,8 +53,26 @@ defmodule Palladion.Cluster do
       Logger.warning("Palladion #{inspect(config.name)}: #{Enum.join(path, ".")}: #{text}")
     end
 
-    children = [{Palladion.Cluster.Server, {handle, config}}]
-    Supervisor.init(children, strategy: :one_for_one)
+    if config.slow_query_threshold && not Telemetry.available?() do
+      Logger.warning(
+        "Palladion #{inspect(config.name)}: slow_query_threshold: has no effect without the " <>
+          "package :telemetry"
+      )
+    end
+
+    # No name that is an atom: one cluster after the other may be started, named by a registry.
+    tasks = {:via, NodeTable, {table, :tasks}}
+    argument = %{handle: handle, config: config, table: table, tasks: tasks}
+
+    # Nothing that serves queries is among them, so one may restart without the others; and often,
+    # before that ends the cluster and its connections.
+    children = [
+      {Palladion.Cluster.Server, argument},
+      Supervisor.child_spec({Task.Supervisor, name: tasks}, id: Task.Supervisor),
+      {Palladion.Cluster.Topology, argument}
+    ]
+
+    Supervisor.init(children, strategy: :one_for_one, max_restarts: 30, max_seconds: 5)
   end
 
   defp create(config) do

@@ -10,15 +10,21 @@ defmodule Palladion.Config do
   alias Palladion.Config.{
     Auth,
     ContactPoint,
+    EndpointResolver,
+    LoadBalancing,
     Loader,
     Options,
+    Policy,
     Pool,
     Protocol,
     Reconnect,
+    Retry,
     Schema,
+    SchemaAgreement,
     Seal,
     Timeouts,
-    TLS
+    TLS,
+    Topology
   }
 
   alias Palladion.{ConfigError, Secret}
@@ -32,8 +38,14 @@ defmodule Palladion.Config do
     :contact_points,
     :keyspace,
     :local_datacenter,
+    :load_balancing,
+    :endpoint_resolver,
+    :topology,
+    :schema_agreement,
     :consistency,
     :timeouts,
+    :retry,
+    :slow_query_threshold,
     :reconnect,
     :pool,
     :protocol,
@@ -54,8 +66,14 @@ defmodule Palladion.Config do
           contact_points: [ContactPoint.t(), ...],
           keyspace: String.t() | nil,
           local_datacenter: String.t() | nil,
+          load_balancing: Policy.t(),
+          endpoint_resolver: Policy.t(),
+          topology: Topology.t(),
+          schema_agreement: SchemaAgreement.t() | nil,
           consistency: atom(),
           timeouts: Timeouts.t(),
+          retry: Policy.t(),
+          slow_query_threshold: pos_integer() | nil,
           reconnect: Reconnect.t(),
           pool: Pool.t(),
           protocol: Protocol.t(),
@@ -68,7 +86,7 @@ defmodule Palladion.Config do
           warnings: [{ConfigError.path(), String.t()}]
         }
 
-  @sections [:tls, :auth, :pool, :protocol, :reconnect]
+  @sections [:tls, :auth, :pool, :protocol, :reconnect, :topology, :schema_agreement]
 
   @doc false
   # Options with nothing secret to print in them; see `Palladion.Config.Seal`.
@@ -155,10 +173,17 @@ defmodule Palladion.Config do
     {protocol, p4} = Protocol.parse(values.protocol)
     {tls, p5} = TLS.parse(values.tls)
     {auth, p6} = Auth.parse(values.auth, values.tls == false)
+    {load_balancing, p7} = LoadBalancing.parse(values.load_balancing)
+    {endpoint_resolver, p8} = EndpointResolver.parse(values.endpoint_resolver)
+    {retry, p9} = Retry.parse(values.retry)
+    {topology, p10} = Topology.parse(values.topology)
+    {schema_agreement, p11} = SchemaAgreement.parse(values.schema_agreement)
 
     sections = [name(values.name), keyspace(values.keyspace), client_id(values.client_id)]
 
-    case problems ++ Enum.concat(sections ++ [p1, p2, p3, p4, p5, p6]) do
+    parsed = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11]
+
+    case problems ++ Enum.concat(sections ++ parsed) do
       [] ->
         config = %__MODULE__{
           name: values.name,
@@ -166,8 +191,14 @@ defmodule Palladion.Config do
           contact_points: contact_points,
           keyspace: values.keyspace,
           local_datacenter: values.local_datacenter,
+          load_balancing: load_balancing,
+          endpoint_resolver: endpoint_resolver,
+          topology: topology,
+          schema_agreement: schema_agreement,
           consistency: values.consistency,
           timeouts: Timeouts.build(values),
+          retry: retry,
+          slow_query_threshold: values.slow_query_threshold,
           reconnect: reconnect,
           pool: pool,
           protocol: protocol,
@@ -277,8 +308,8 @@ defmodule Palladion.Config do
       application_version: config.application_version,
       client_id: config.client_id,
       driver_version: @driver_version,
-      local_datacenter: config.local_datacenter,
       pool_size: config.pool.size,
+      max_handshakes: config.pool.max_handshakes,
       max_queue: config.pool.max_queue,
       max_in_flight: config.pool.max_in_flight,
       max_overflow: config.pool.max_overflow,
@@ -292,6 +323,7 @@ defmodule Palladion.Config do
       login_timeout: config.timeouts.login,
       heartbeat_interval: config.timeouts.heartbeat_interval,
       heartbeat_timeout: config.timeouts.heartbeat,
+      reconnect_policy: Reconnect.native_policy(config.reconnect),
       reconnect_min: config.reconnect.min,
       reconnect_max: config.reconnect.max,
       tls: native_tls(config.tls),

@@ -12,8 +12,9 @@ defmodule Palladion.ConnectionError do
       checked), `:names` (the names in the server's certificate), `:not_before`,
       `:not_after` (of the certificate, in Unix seconds), `:timeout` (ms), `:address`,
       `:errno`, `:class` (of the server's authenticator), `:server_message`, `:code`,
-      `:detail`, `:count`, `:sent` (whether the request had left), `:cause` and `:last_error`
-      (each `{reason, details}` again)
+      `:detail`, `:count`, `:sent` (whether the request had left), `:datacenter` (the one that
+      was looked for) and `:datacenters` (those there are), `:cause` and `:last_error` (each
+      `{reason, details}` again)
 
   ## Reasons
 
@@ -53,7 +54,7 @@ defmodule Palladion.ConnectionError do
   @spec from_native({atom(), map()}) :: t()
   def from_native({kind, details}) when is_atom(kind) and is_map(details) do
     {endpoint, details} = Map.pop(details, :endpoint)
-    %__MODULE__{reason: kind, endpoint: endpoint, details: details}
+    %__MODULE__{reason: kind, endpoint: endpoint, details: Palladion.Node.put_host_id(details)}
   end
 
   defp summary(error) do
@@ -79,6 +80,8 @@ defmodule Palladion.ConnectionError do
     :detail,
     :errno,
     :count,
+    :datacenter,
+    :datacenters,
     :cause,
     :sent,
     :last_error
@@ -109,6 +112,8 @@ defmodule Palladion.ConnectionError do
 
   defp fact(:code, code), do: "its error code is #{show(code)}"
   defp fact(:count, count), do: "#{show(count)} of them"
+  defp fact(:datacenter, name), do: "it is #{show(name)}"
+  defp fact(:datacenters, names), do: "there are nodes in #{list(names)}"
   defp fact(:sent, false), do: "the request had not been sent"
   defp fact(:sent, true), do: "the request had been sent, and may have been executed"
 

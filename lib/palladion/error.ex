@@ -7,7 +7,7 @@ defmodule Palladion.Error do
     * `message`: what the server says, or what is wrong
     * `details`: the fields that the reason has
 
-  Bound values never appear in it.
+  Bound values never appear in it. Where a node is concerned, `details.node` is its host id.
 
   | reason | code | details |
   |---|---|---|
@@ -25,7 +25,7 @@ defmodule Palladion.Error do
   | `:write_failure` | `0x1500` | as `:write_timeout`, and `failures` |
   | `:syntax_error` | `0x2000` | |
   | `:unauthorized` | `0x2100` | |
-  | `:invalid` | `0x2200` | |
+  | `:invalid` | `0x2200`, or none if `Palladion.schema/2` finds no such keyspace | `keyspace`, without a code |
   | `:config_error` | `0x2300` | |
   | `:already_exists` | `0x2400` | `keyspace`, `table` |
   | `:unprepared` | `0x2500` | |
@@ -111,7 +111,7 @@ defmodule Palladion.Error do
       reason: Map.get(@reasons, code, :unknown_code),
       code: code,
       message: message,
-      details: Map.delete(details, :node)
+      details: Palladion.Node.put_host_id(details)
     }
   end
 
@@ -139,6 +139,9 @@ defmodule Palladion.Error do
   def message(%__MODULE__{reason: :decode_failed, message: message}) do
     "the server's answer can't be read, though the request may have been carried out: #{message}"
   end
+
+  # Of the schema that was read: no server has refused anything.
+  def message(%__MODULE__{code: nil, reason: :invalid, message: message}), do: message
 
   def message(%__MODULE__{code: nil, reason: reason, message: message}) do
     "request not sent (#{reason}): #{message}"

@@ -1,17 +1,18 @@
 defmodule Palladion.Pending do
   @moduledoc """
-  A request under way, as `Palladion.submit/4` returns it, for `Palladion.await/2` in the same
-  process.
+  A request under way, as `Palladion.submit/4` returns it, for `Palladion.await/2` or
+  `Palladion.cancel/1` in the same process.
   """
 
-  @enforce_keys [:ref, :request, :deadline, :retry]
+  @enforce_keys [:owner, :ref, :request, :until, :retry]
   @derive {Inspect, only: [:ref]}
-  defstruct [:ref, :request, :deadline, :retry]
+  defstruct [:owner, :ref, :request, :until, :retry]
 
   @opaque t :: %__MODULE__{
+            owner: pid(),
             ref: reference(),
             request: reference(),
-            deadline: integer() | :infinity,
+            until: integer() | :infinity,
             retry: term()
           }
 end

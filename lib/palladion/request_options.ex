@@ -1,6 +1,9 @@
 defmodule Palladion.RequestOptions do
   @moduledoc false
-  # The options of one request, and the tuple in which the native library takes them.
+  # The options of one request: the tuple in which the native library takes them, and what is
+  # decided here between its attempts.
+
+  alias Palladion.{Config, ConfigError}
 
   # The numbers of the protocol's specification.
   @levels %{
@@ -17,6 +20,7 @@ defmodule Palladion.RequestOptions do
     local_one: 10
   }
   @page_size 5_000
+  @int64 -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
   @keys [
     :timeout,
     :consistency,
@@ -26,7 +30,10 @@ defmodule Palladion.RequestOptions do
     :timestamp,
     :rows,
     :uuids,
-    :timestamps
+    :timestamps,
+    :idempotent,
+    :retry,
+    :attempt_timeout
   ]
 
   # Bits of the number that says how rows and their values are wanted.
@@ -35,8 +42,13 @@ defmodule Palladion.RequestOptions do
   @timestamps %{datetime: 0, integer: 16}
   @decimal_package 32
 
+  @level_names Map.new(@levels, fn {name, number} -> {number, name} end)
+
   @doc false
   def level(name), do: Map.fetch!(@levels, name)
+
+  @doc false
+  def level_name(number), do: Map.fetch!(@level_names, number)
 
   @doc false
   # The forms of values that are not a request's to choose.
@@ -45,9 +57,16 @@ defmodule Palladion.RequestOptions do
   end
 
   @doc false
-  # `{timeout, native options}`, with the cluster's defaults.
+  # What is decided between attempts, where a request has no option of it: a part of the entry.
+  def attempts(%Config{retry: retry, timeouts: timeouts}) do
+    %{idempotent: nil, retry: retry, timeout: timeouts.attempt}
+  end
+
+  @doc false
+  # `{timeout, native options, attempts}`, with the cluster's defaults.
   def build(entry, []) do
-    {entry.timeout, {entry.consistency, nil, @page_size, nil, nil, entry.forms}}
+    native = {entry.consistency, nil, @page_size, nil, nil, entry.forms, nil}
+    {entry.timeout, native, entry.attempts}
   end
 
   def build(entry, options) do
@@ -59,10 +78,24 @@ defmodule Palladion.RequestOptions do
       Map.get(values, :page_size, @page_size),
       Map.get(values, :paging_state),
       Map.get(values, :timestamp),
-      forms(values, entry.forms)
+      forms(values, entry.forms),
+      # where to, as another attempt says
+      nil
     }
 
-    {Map.get(values, :timeout, entry.timeout), native}
+    {Map.get(values, :timeout, entry.timeout), native, attempts(values, entry.attempts)}
+  end
+
+  @doc false
+  # Native options of a request of our own, to a certain node.
+  def at(entry, level, route), do: {level(level), nil, nil, nil, nil, entry.forms, route}
+
+  defp attempts(values, %{retry: retry, timeout: timeout}) do
+    %{
+      idempotent: Map.get(values, :idempotent),
+      retry: Map.get(values, :retry, retry),
+      timeout: Map.get(values, :attempt_timeout, timeout)
+    }
   end
 
   defp forms(values, fixed) do
@@ -89,8 +122,9 @@ defmodule Palladion.RequestOptions do
   defp put({:paging_state, state}, values) when is_binary(state) or is_nil(state),
     do: Map.put(values, :paging_state, state)
 
-  defp put({:timestamp, micros}, values) when is_integer(micros),
-    do: Map.put(values, :timestamp, micros)
+  defp put({:timestamp, micros}, values)
+       when is_integer(micros) and micros in @int64,
+       do: Map.put(values, :timestamp, micros)
 
   defp put({:rows, shape}, values) when is_map_key(@shapes, shape),
     do: Map.put(values, :rows, Map.fetch!(@shapes, shape))
@@ -100,6 +134,20 @@ defmodule Palladion.RequestOptions do
 
   defp put({:timestamps, form}, values) when is_map_key(@timestamps, form),
     do: Map.put(values, :timestamps, Map.fetch!(@timestamps, form))
+
+  defp put({:idempotent, idempotent}, values) when is_boolean(idempotent),
+    do: Map.put(values, :idempotent, idempotent)
+
+  defp put({:attempt_timeout, ms}, values)
+       when (is_integer(ms) and ms in 1..0xFFFFFFFF) or is_nil(ms),
+       do: Map.put(values, :attempt_timeout, ms)
+
+  defp put({:retry, given}, values) do
+    case Config.Retry.parse(given) do
+      {retry, []} -> Map.put(values, :retry, retry)
+      {_wrong, [problem | _]} -> raise ArgumentError, wrong(problem)
+    end
+  end
 
   defp put({key, _value}, _values) when key in @keys do
     raise ArgumentError, "invalid value of the option #{inspect(key)}; see Palladion.query/4"
@@ -112,6 +160,8 @@ defmodule Palladion.RequestOptions do
   end
 
   defp put(_other, _values), do: raise(ArgumentError, "options must be a keyword list")
+
+  defp wrong(problem), do: "#{ConfigError.format_path(problem.path)}: #{problem.message}"
 
   defp did_you_mean(key) do
     nearest = Enum.max_by(@keys, &String.jaro_distance(to_string(&1), to_string(key)))

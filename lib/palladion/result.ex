@@ -17,6 +17,7 @@ defmodule Palladion.Result do
             paging_state: nil,
             keyspace: nil,
             schema_change: nil,
+            schema_agreement: nil,
             warnings: [],
             tracing_id: nil
 
@@ -29,6 +30,8 @@ defmodule Palladion.Result do
     * `paging_state`: where the next page starts; `nil` on the last
     * `keyspace`: the keyspace now in use, after `USE`
     * `schema_change`: what a schema statement changed
+    * `schema_agreement`: after a schema statement, whether all nodes that are up had the new
+      schema within `schema_agreement:`; `nil` if that was not waited for
     * `warnings`: what the server warns of
     * `tracing_id`: the trace's id, if one was asked for
   """
@@ -40,13 +43,14 @@ defmodule Palladion.Result do
           paging_state: binary() | nil,
           keyspace: String.t() | nil,
           schema_change: map() | nil,
+          schema_agreement: boolean() | nil,
           warnings: [String.t()],
           tracing_id: String.t() | nil
         }
 
   @doc false
   # Of the tuple that the native library sends.
-  def from_native({:rows, columns, rows, num_rows, paging_state, warnings, tracing_id}) do
+  def from_native({:rows, columns, rows, num_rows, paging_state, warnings, tracing_id, _node}) do
     %__MODULE__{
       kind: :rows,
       columns: columns,
@@ -58,11 +62,11 @@ defmodule Palladion.Result do
     }
   end
 
-  def from_native({:void, warnings, tracing_id}) do
+  def from_native({:void, warnings, tracing_id, _node}) do
     %__MODULE__{warnings: warnings, tracing_id: tracing_id}
   end
 
-  def from_native({:set_keyspace, keyspace, warnings, tracing_id}) do
+  def from_native({:set_keyspace, keyspace, warnings, tracing_id, _node}) do
     %__MODULE__{
       kind: :set_keyspace,
       keyspace: keyspace,
@@ -71,7 +75,7 @@ defmodule Palladion.Result do
     }
   end
 
-  def from_native({:schema_change, change, warnings, tracing_id}) do
+  def from_native({:schema_change, change, warnings, tracing_id, _node}) do
     %__MODULE__{
       kind: :schema_change,
       schema_change: change,

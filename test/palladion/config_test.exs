@@ -42,6 +42,13 @@ defmodule Palladion.ConfigTest do
       assert config.prepared_cache_size == 1_000
       assert {config.tls, config.auth} == {nil, nil}
       assert {config.keyspace, config.local_datacenter} == {nil, nil}
+      assert {config.timeouts.attempt, config.slow_query_threshold} == {nil, nil}
+      assert %{remote_size: 1, max_handshakes: 8} = config.pool
+      assert config.load_balancing == {Palladion.LoadBalancingPolicies.RoundRobin, []}
+      assert config.endpoint_resolver == {Palladion.EndpointResolvers.Announced, []}
+      assert config.retry == {Palladion.RetryPolicies.Default, []}
+      assert %{debounce: 1_000, refresh_interval: 300_000} = config.topology
+      assert %{timeout: 10_000, interval: 200} = config.schema_agreement
     end
 
     test "TLS is on unless it is turned off" do
@@ -61,7 +68,12 @@ defmodule Palladion.ConfigTest do
                  timeout: :infinity,
                  pool: [sise: 3, max_queue: 0],
                  protocol: [version: 3],
-                 reconnect: [min: 10, max: 5],
+                 reconnect: [min: 10, max: 5, policy: :exponentail],
+                 load_balancing: :round_robbin,
+                 endpoint_resolver: {:template, "node-{hostid}.example"},
+                 retry: {:default, max_atempts: 5},
+                 topology: [refresh: 5],
+                 schema_agreement: [time_out: 5],
                  tls: [cacertfile: "none.pem", versions: [:tlsv1]],
                  auth: [username: "app"],
                  client_id: "me"
@@ -73,21 +85,31 @@ defmodule Palladion.ConfigTest do
                [:auth, :password],
                [:client_id],
                [:contact_point],
+               [:endpoint_resolver],
                [:keyspace],
+               [:load_balancing],
                [:pool, :max_queue],
                [:pool, :sise],
                [:port],
                [:protocol, :version],
                [:reconnect, :max],
+               [:reconnect, :policy],
+               [:retry, :max_atempts],
+               [:schema_agreement, :time_out],
                [:timeout],
                [:tls, :cacertfile],
-               [:tls, :versions]
+               [:tls, :versions],
+               [:topology, :refresh]
              ]
 
       message = Exception.message(error)
-      assert message =~ "the configuration of MyApp.DB has 12 problems"
+      assert message =~ "the configuration of MyApp.DB has 18 problems"
       assert message =~ "contact_point: unknown option, did you mean :contact_points?"
       assert message =~ "pool.sise: unknown option, did you mean :size?"
+      assert message =~ "there is no such module; did you mean :round_robin?"
+      assert message =~ "there is no such module; did you mean :exponential?"
+      assert message =~ "unknown variable {hostid}, did you mean {host_id}?"
+      assert message =~ "retry.max_atempts: unknown option, did you mean :max_attempts?"
     end
 
     test "an option in the wrong place is told where it belongs" do
@@ -97,6 +119,15 @@ defmodule Palladion.ConfigTest do
             {:cacertfile, "it belongs into tls: [...]"},
             {:max_queue, "it belongs into pool: [...]"},
             {:nodes, "it is called contact_points: [...] here"},
+            {:max_attempts, "it belongs into retry: {:default, [...]}"},
+            {:remote_nodes, "it belongs into load_balancing: {:round_robin, [...]}"},
+            {:debounce, "it belongs into topology: [...]"},
+            {:load_balancing_policy, "it is called load_balancing: ... here"},
+            {:retry_policy, "it is called retry: ... here"},
+            {:address_translator, "it is called endpoint_resolver: ... here"},
+            {:endpoint_factory, "it is called endpoint_resolver: ... here"},
+            {:reconnection_policy, "it is called reconnect: [policy: ...] here"},
+            {:default_idempotence, "it is said with each request here, as idempotent: true"},
             {:ssl_options, "it is called tls: [...] here"}
           ] do
         assert {:error, %{problems: [problem]}} = parse([{option, @secret}])
@@ -140,6 +171,8 @@ defmodule Palladion.ConfigTest do
             connect_timeout: [0],
             heartbeat_interval: [0],
             prepared_cache_size: [0],
+            attempt_timeout: [0, :infinity],
+            slow_query_threshold: [0],
             sync_connect: [true, 0],
             consistency: [:serial, "quorum"]
           ],
@@ -149,7 +182,13 @@ defmodule Palladion.ConfigTest do
 
       for {section, option, bad} <- [
             {:pool, :size, 0},
+            {:pool, :remote_size, 0},
+            {:pool, :max_handshakes, 0},
             {:pool, :max_in_flight, 32_769},
+            {:topology, :debounce, -1},
+            {:topology, :refresh_interval, 0},
+            {:schema_agreement, :timeout, 0},
+            {:schema_agreement, :interval, 0},
             {:pool, :max_waiters, 0},
             {:protocol, :max_frame_size, 268_435_457},
             {:reconnect, :min, 0}
@@ -159,6 +198,9 @@ defmodule Palladion.ConfigTest do
 
       assert parse!(sync_connect: 100).timeouts.sync_connect == 100
       assert parse!(reconnect: [min: 5, max: 5]).reconnect.max == 5
+      assert parse!(topology: [debounce: 0]).topology.debounce == 0
+      assert parse!(attempt_timeout: 2_000).timeouts.attempt == 2_000
+      assert parse!(slow_query_threshold: 500).slow_query_threshold == 500
     end
 
     test "what is no keyword list is not shown" do
@@ -239,8 +281,8 @@ defmodule Palladion.ConfigTest do
                application_version: "1",
                client_id: "0189c7a4-5a2f-7cc3-9f4e-0123456789ab",
                driver_version: Mix.Project.config()[:version],
-               local_datacenter: "dc1",
                pool_size: 2,
+               max_handshakes: 8,
                max_queue: 1_024,
                max_in_flight: 8_192,
                max_overflow: 0,
@@ -254,6 +296,7 @@ defmodule Palladion.ConfigTest do
                login_timeout: 10_000,
                heartbeat_interval: 30_000,
                heartbeat_timeout: 5_000,
+               reconnect_policy: :exponential,
                reconnect_min: 500,
                reconnect_max: 60_000,
                tls: nil,
@@ -316,6 +359,8 @@ defmodule Palladion.ConfigTest do
         in_environment(
           contact_points: ["db1"],
           pool: [size: 3, max_queue: 7],
+          topology: [debounce: 5, refresh_interval: 7],
+          schema_agreement: [timeout: 5],
           tls: [cacerts: [chain.root], verify_hostname: "a"],
           auth: [username: "app", password: @secret]
         )
@@ -326,6 +371,8 @@ defmodule Palladion.ConfigTest do
                    [
                      contact_points: ["db2"],
                      pool: [size: 4],
+                     topology: [debounce: 6],
+                     schema_agreement: [interval: 3],
                      tls: [verify_hostname: "b"],
                      auth: [require_auth: false]
                    ]
@@ -333,6 +380,8 @@ defmodule Palladion.ConfigTest do
 
       assert [%{host: "db2"}] = config.contact_points
       assert %{size: 4, max_queue: 7} = config.pool
+      assert %{debounce: 6, refresh_interval: 7} = config.topology
+      assert %{timeout: 5, interval: 3} = config.schema_agreement
       assert %{verified_name: "b", cacerts: [_]} = config.tls
       assert %{username: "app", password: %Secret{}, require_auth: false} = config.auth
 

@@ -68,6 +68,8 @@ defmodule Palladion.ConnectionErrorTest do
           {%{sent: true}, "may have been executed"},
           {%{cause: {:panic, %{detail: "d"}}}, ~s{because: something in Palladion's native part}},
           {%{cause: {:tls_failed, %{detail: "d"}}}, ~s{the TLS handshake failed ("d"). }},
+          {%{datacenter: "eu", datacenters: ["us", "asia"]},
+           ~s{it is "eu"; there are nodes in "us", "asia"}},
           {%{last_error: "text"}, ~s{last error: "text"}}
         ] do
       assert Exception.message(ConnectionError.from_native({:tls_failed, details})) =~ text

@@ -72,7 +72,7 @@ defmodule Palladion.NativeTest do
       server = Testkit.start_server()
       name = ready_cluster!(server)
       {:ok, entry} = Cluster.fetch(name)
-      {_timeout, options} = RequestOptions.build(entry, [])
+      {_timeout, options, _attempts} = RequestOptions.build(entry, [])
       %{name: name, handle: entry.handle, options: options}
     end
 
@@ -121,8 +121,8 @@ defmodule Palladion.NativeTest do
 
       good = Palladion.Config.to_native(config)
 
-      # The library has no use for these yet.
-      read = Map.drop(good, [:local_datacenter, :protocol_version])
+      # The library has no use for it yet.
+      read = Map.delete(good, :protocol_version)
 
       for {option, _value} <- read, bad <- [self(), {@planted}, %{1 => @planted}] do
         assert {:error, {:bad_config, %{option: named} = fields}} =

@@ -25,6 +25,15 @@ defmodule Palladion.Test.Structs do
     end
   end
 
+  defmodule Failing do
+    @moduledoc "Throws what it has."
+    defstruct [:value]
+
+    defimpl Palladion.Encoder do
+      def encode(failing), do: throw(failing.value)
+    end
+  end
+
   defmodule Unknown do
     @moduledoc "Nothing that can be encoded."
     defstruct [:a, :b]

@@ -7,30 +7,31 @@ defmodule Palladion.Cluster.Server do
 
   require Logger
 
-  alias Palladion.{ConnectionError, Native}
+  alias Palladion.Cluster.{Pauses, Signals}
+  alias Palladion.{ConnectionError, Native, Telemetry}
 
   # The same failure of an endpoint is told again only after this long.
   @repeat_after_ms 60_000
 
   @doc false
-  def child_spec({_handle, config} = argument) do
+  def child_spec(%{config: config} = argument) do
     # Longer than `terminate/2` waits for the connections to close.
     argument |> super() |> Map.put(:shutdown, config.timeouts.shutdown + 2_000)
   end
 
   @doc false
-  def start_link({handle, config}) do
-    GenServer.start_link(__MODULE__, {handle, config})
-  end
+  def start_link(argument), do: GenServer.start_link(__MODULE__, argument)
 
   @impl true
-  def init({handle, config}) do
+  def init(%{handle: handle, config: config, table: table, tasks: tasks}) do
     Process.flag(:trap_exit, true)
 
     state = %{
       handle: handle,
       label: inspect(config.name),
       grace: config.timeouts.shutdown,
+      source: %{cluster: config.name, table: table},
+      pauses: Pauses.new(handle, config, tasks),
       told: %{}
     }
 
@@ -39,13 +40,23 @@ defmodule Palladion.Cluster.Server do
 
   @impl true
   def handle_continue(:adopt, state) do
-    Native.cluster_adopt(state.handle)
+    Native.cluster_adopt(state.handle, :cluster)
     {:noreply, take_events(state)}
   end
 
   @impl true
   def handle_info(:palladion_events, state), do: {:noreply, take_events(state)}
-  def handle_info(_other, state), do: {:noreply, state}
+
+  def handle_info(message, state) do
+    case Pauses.handle(state.pauses, message) do
+      {:ok, pauses, problem} ->
+        if problem, do: Logger.warning("Palladion #{state.label}: #{problem}")
+        {:noreply, %{state | pauses: pauses}}
+
+      :not_mine ->
+        {:noreply, state}
+    end
+  end
 
   @impl true
   def terminate(reason, state) do
@@ -66,14 +77,24 @@ defmodule Palladion.Cluster.Server do
   end
 
   defp take_events(state) do
-    case Native.take_events(state.handle) do
-      {:ok, {events, dropped}} ->
-        if dropped > 0, do: Logger.warning("Palladion #{state.label}: #{dropped} events dropped")
-        Enum.reduce(events, state, &handle_event/2)
+    case Native.take_events(state.handle, :cluster) do
+      {:ok, {events, dropped, more?}} ->
+        if more?, do: send(self(), :palladion_events)
+        if dropped > 0, do: dropped(state, dropped)
+
+        Enum.reduce(events, state, fn event, state ->
+          Signals.emit(event, state.source)
+          handle_event(event, state)
+        end)
 
       {:error, _closed} ->
         state
     end
+  end
+
+  defp dropped(state, count) do
+    Logger.warning("Palladion #{state.label}: #{count} events dropped")
+    Telemetry.execute([:events, :dropped], %{count: count}, %{cluster: state.source.cluster})
   end
 
   defp handle_event({:connection_opened, %{endpoint: endpoint}}, state) do
@@ -84,13 +105,28 @@ defmodule Palladion.Cluster.Server do
     %{state | told: Map.delete(state.told, endpoint)}
   end
 
-  defp handle_event({:connect_failed, %{error: error, retry_in: retry_in}}, state) do
-    tell(state, ConnectionError.from_native(error), "; next attempt in #{retry_in} ms")
+  defp handle_event({:connect_failed, %{error: error} = failed}, state) do
+    state = %{state | pauses: Pauses.ask(state.pauses, failed.node, failed.failures)}
+    tell(state, ConnectionError.from_native(error), "; next attempt in #{failed.retry_in} ms")
   end
 
-  defp handle_event({:connection_closed, %{error: error, left: left}}, state) do
-    tell(state, ConnectionError.from_native(error), "; #{left} connections left")
+  # It was we who closed it, as after `Palladion.reconnect/2`: nothing failed.
+  defp handle_event({:connection_closed, %{error: nil}}, state), do: state
+
+  defp handle_event({:connection_closed, %{role: :control, error: error}}, state) do
+    tell(state, ConnectionError.from_native(error), "; it was the control connection")
   end
+
+  defp handle_event({:connection_closed, %{error: error, open: open} = closed}, state) do
+    state = %{state | pauses: ask(state.pauses, closed)}
+    tell(state, ConnectionError.from_native(error), "; #{open} connections left")
+  end
+
+  defp handle_event(_node, state), do: state
+
+  # One that ended soon is a failure, too.
+  defp ask(pauses, %{failures: 0}), do: pauses
+  defp ask(pauses, closed), do: Pauses.ask(pauses, closed.node, closed.failures)
 
   defp tell(state, %ConnectionError{endpoint: endpoint, reason: reason} = error, more) do
     now = System.monotonic_time(:millisecond)
@@ -102,7 +138,19 @@ defmodule Palladion.Cluster.Server do
 
       _not_lately ->
         Logger.warning("Palladion #{state.label}: #{Exception.message(error)}#{more}")
-        put_in(state.told[endpoint], Map.put(told, reason, now))
+
+        %{
+          state
+          | told: state.told |> lately(now) |> Map.put(endpoint, Map.put(told, reason, now))
+        }
     end
+  end
+
+  # Endpoints come and go; one that is not heard of any more is forgotten.
+  defp lately(told, now) do
+    for {endpoint, reasons} <- told,
+        Enum.any?(reasons, fn {_reason, at} -> now - at < @repeat_after_ms end),
+        into: %{},
+        do: {endpoint, reasons}
   end
 end

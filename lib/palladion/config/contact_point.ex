@@ -54,17 +54,21 @@ defmodule Palladion.Config.ContactPoint do
     {good |> Enum.map(fn {{:ok, point}, _, _} -> point end) |> Enum.uniq(), problems}
   end
 
+  @doc false
   # What looks like user:password@host is not repeated.
-  defp show(given) do
+  @spec show(term()) :: String.t()
+  def show(given) do
     text = Options.show(given)
     if String.contains?(text, "@"), do: "the entry", else: text
   end
 
-  defp parse_one({host, port}, _default_port), do: build(host, port)
+  @doc false
+  @spec parse_one(term(), :inet.port_number()) :: {:ok, t()} | {:error, String.t()}
+  def parse_one({host, port}, _default_port), do: build(host, port)
 
-  defp parse_one(host, default_port) when is_tuple(host), do: build(host, default_port)
+  def parse_one(host, default_port) when is_tuple(host), do: build(host, default_port)
 
-  defp parse_one(text, default_port) when is_binary(text) do
+  def parse_one(text, default_port) when is_binary(text) do
     case split(text) do
       {:ok, host, nil} -> build(host, default_port)
       {:ok, host, port} -> build_with_text_port(host, port)
@@ -72,7 +76,7 @@ defmodule Palladion.Config.ContactPoint do
     end
   end
 
-  defp parse_one(other, default_port) do
+  def parse_one(other, default_port) do
     case Options.charlist(other) do
       {:ok, text} -> parse_one(text, default_port)
       :error -> {:error, "is none of #{@forms}"}

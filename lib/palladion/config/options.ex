@@ -161,19 +161,29 @@ defmodule Palladion.Config.Options do
     known = Keyword.keys(schema)
 
     for name <- options |> Keyword.keys() |> Enum.uniq(), name not in known do
-      message = hint.(name) || suggestion(name, known) || "the options here are #{list(known)}"
-
+      message = hint.(name) || suggestion(name, known) || all(known)
       problem(path ++ [name], :unknown_option, "unknown option, #{message}")
     end
   end
 
+  defp all([]), do: "there are none here"
+  defp all(known), do: "the options here are #{list(known)}"
+
   @doc false
-  # The known name that is most like the given one, if any is.
+  # For a message about a name that there is not.
   @spec suggestion(term(), [atom()]) :: String.t() | nil
   def suggestion(name, known) do
+    near = nearest(name, known)
+    if near, do: "did you mean #{inspect(near)}?"
+  end
+
+  @doc false
+  # The known name that is most like the given one, if any is.
+  @spec nearest(term(), [atom()]) :: atom() | nil
+  def nearest(name, known) do
     distance = &String.jaro_distance(to_string(name), to_string(&1))
-    best = Enum.max_by(known, distance)
-    if distance.(best) >= 0.77, do: "did you mean #{inspect(best)}?"
+    best = Enum.max_by(known, distance, fn -> nil end)
+    if best && distance.(best) >= 0.77, do: best
   end
 
   defp list(names), do: Enum.map_join(names, ", ", &inspect/1)

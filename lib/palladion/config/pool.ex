@@ -1,14 +1,24 @@
 defmodule Palladion.Config.Pool do
   @moduledoc false
-  # Internal: how many connections there are, and how much may wait on each.
+  # Internal: how many connections there are, how many are opened at once, and how much may wait on each.
 
   alias Palladion.Config.{Options, Schema}
   alias Palladion.ConfigError
 
-  defstruct [:size, :max_queue, :max_in_flight, :max_overflow, :max_waiters]
+  defstruct [
+    :size,
+    :remote_size,
+    :max_handshakes,
+    :max_queue,
+    :max_in_flight,
+    :max_overflow,
+    :max_waiters
+  ]
 
   @type t :: %__MODULE__{
           size: pos_integer(),
+          remote_size: pos_integer(),
+          max_handshakes: pos_integer(),
           max_queue: pos_integer(),
           max_in_flight: pos_integer(),
           max_overflow: non_neg_integer(),

@@ -3,10 +3,12 @@ defmodule Palladion.Config.Schema do
   # Internal: every option as data, and nothing else. Parsing, error messages, sealing of
   # secrets and the documentation all read it here.
 
-  alias Palladion.Config.Options
+  alias Palladion.Config.{Options, OtherNames}
+  alias Palladion.Config.Schema.Policies
 
   @any_ms 1..86_400_000
   @count 1..1_000_000
+  @no_secrets Policies.no_secrets()
 
   @consistencies [
     :any,
@@ -54,7 +56,44 @@ defmodule Palladion.Config.Schema do
       ],
       local_datacenter: [
         type: :string,
-        doc: "The data center to prefer. Kept for the routing to come; nothing uses it yet."
+        default_text: "that of the first contact point reached",
+        doc:
+          "The data center that takes the requests, spelt as the servers spell it. A log line " <>
+            "says which one it is where none is given."
+      ],
+      load_balancing: [
+        type: :any,
+        default: :round_robin,
+        value:
+          "`:round_robin`, `{:round_robin, options}` with [options](#load-balancing-options), " <>
+            "`:all_nodes`, a module or `{module, options}`",
+        doc: "Which nodes take requests: `Palladion.LoadBalancingPolicy`. #{@no_secrets}"
+      ],
+      endpoint_resolver: [
+        type: :any,
+        default: :announced,
+        value:
+          "`:announced`, `{:fixed_name, name}`, `{:map, map}`, `{:template, text}`, a function, " <>
+            "`{module, function, arguments}`, a module or `{module, options}`",
+        doc:
+          "Where nodes are dialled, and whom their certificates must be for: " <>
+            "`Palladion.EndpointResolver`. #{@no_secrets}"
+      ],
+      topology: [
+        type: :any,
+        default_text: "",
+        default: [],
+        value: "[options](#topology-options)",
+        doc: "When the list of nodes is read."
+      ],
+      schema_agreement: [
+        type: :any,
+        default_text: "on",
+        default: [],
+        value: "`false` or [options](#schema-agreement-options)",
+        doc:
+          "A request that changes the schema returns when all nodes have the change, or after " <>
+            "some time. `false`: at once."
       ],
       consistency: [
         type: {:in, @consistencies},
@@ -67,6 +106,29 @@ defmodule Palladion.Config.Schema do
         type: {:ms, @any_ms},
         default: 10_000,
         doc: "How long a request may take in all, its retries included."
+      ],
+      attempt_timeout: [
+        type: {:ms, @any_ms},
+        default_text: "none",
+        doc:
+          "How long one node may take to answer. Then the request is given up there, and " <>
+            "`retry:` decides, within `timeout:`."
+      ],
+      retry: [
+        type: :any,
+        default: :default,
+        value:
+          "`:default`, `{:default, options}` with [options](#retry-options), `:none`, a module " <>
+            "or `{module, options}`",
+        doc: "What follows an error of a request: `Palladion.RetryPolicy`. #{@no_secrets}"
+      ],
+      slow_query_threshold: [
+        type: {:ms, @any_ms},
+        default_text: "none",
+        doc:
+          "A request that takes longer is told: a telemetry event without values, of which " <>
+            "`Palladion.Telemetry.attach_default_logger/1` makes a line. It needs the package " <>
+            "`:telemetry`."
       ],
       connect_timeout: [
         type: {:ms, @any_ms},
@@ -164,7 +226,17 @@ defmodule Palladion.Config.Schema do
       size: [
         type: {:int, 1..1_024},
         default: 2,
-        doc: "Connections to each node."
+        doc: "Connections to each local node."
+      ],
+      remote_size: [
+        type: {:int, 1..1_024},
+        default: 1,
+        doc: "Connections to each remote node, where `load_balancing:` wants such nodes."
+      ],
+      max_handshakes: [
+        type: {:int, 1..1_024},
+        default: 8,
+        doc: "Handshakes and logins that are under way at once, over all nodes."
       ],
       max_queue: [
         type: {:int, @count},
@@ -211,23 +283,6 @@ defmodule Palladion.Config.Schema do
         doc:
           "The largest answer to keep, in bytes. A larger one is skipped and costs its request " <>
             "alone; a smaller `page_size:` helps."
-      ]
-    ]
-  end
-
-  @doc false
-  @spec reconnect() :: Options.schema()
-  def reconnect do
-    [
-      min: [
-        type: {:ms, @any_ms},
-        default: 500,
-        doc: "The first pause. Each further one doubles, and a random part is taken off."
-      ],
-      max: [
-        type: {:ms, @any_ms},
-        default: 60_000,
-        doc: "The longest pause."
       ]
     ]
   end
@@ -364,35 +419,18 @@ defmodule Palladion.Config.Schema do
       {"Auth options", "auth: [...]", auth()},
       {"Pool options", "pool: [...]", pool()},
       {"Protocol options", "protocol: [...]", protocol()},
-      {"Reconnect options", "reconnect: [...]", reconnect()}
+      {"Reconnect options", "reconnect: [...]", Policies.reconnect()},
+      {"Retry options", "retry: {:default, [...]}", Policies.retry()},
+      {"Load balancing options", "load_balancing: {:round_robin, [...]}", Policies.round_robin()},
+      {"Topology options", "topology: [...]", Policies.topology()},
+      {"Schema agreement options", "schema_agreement: [...]", Policies.schema_agreement()}
     ]
   end
-
-  # What other drivers call it.
-  @other_names %{
-    authentication: "auth: [...]",
-    encryption: "tls: true",
-    hosts: "contact_points: [...]",
-    host: "contact_points: [...]",
-    hostname: "contact_points: [...]",
-    nodes: "contact_points: [...]",
-    pool_size: "pool: [size: ...]",
-    protocol_version: "protocol: [version: ...]",
-    request_timeout: "timeout: ...",
-    ssl: "tls: true",
-    ssl_options: "tls: [...]",
-    transport_options: "tls: [...]"
-  }
 
   @doc false
   # What to say to an option at the top that belongs elsewhere.
   @spec misplaced(atom()) :: String.t() | nil
-  def misplaced(name) do
-    case @other_names do
-      %{^name => here} -> "it is called #{here} here"
-      %{} -> misplaced_section(name)
-    end
-  end
+  def misplaced(name), do: OtherNames.hint(name) || misplaced_section(name)
 
   defp misplaced_section(name) do
     # A password or a size may belong to several sections.

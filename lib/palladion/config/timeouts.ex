@@ -5,6 +5,7 @@ defmodule Palladion.Config.Timeouts do
 
   defstruct [
     :request,
+    :attempt,
     :connect,
     :tls,
     :login,
@@ -16,6 +17,7 @@ defmodule Palladion.Config.Timeouts do
 
   @type t :: %__MODULE__{
           request: pos_integer(),
+          attempt: pos_integer() | nil,
           connect: pos_integer(),
           tls: pos_integer(),
           login: pos_integer(),
@@ -30,6 +32,7 @@ defmodule Palladion.Config.Timeouts do
   def build(values) do
     %__MODULE__{
       request: values.timeout,
+      attempt: values.attempt_timeout,
       connect: values.connect_timeout,
       tls: values.tls_timeout,
       login: values.login_timeout,

@@ -150,6 +150,11 @@ defmodule Palladion.ConnectionError.Reasons do
       "timeout: is the limit, for the cluster or for one request; the server may still be " <>
         "at work on it."
     },
+    attempt_timeout: {
+      "the node did not answer within attempt_timeout:",
+      "The node or the table is slow, or attempt_timeout: is too short for this request. With " <>
+        "idempotent: true and retry: :default, the next node is asked."
+    },
     already_awaited: {
       "the request's answer was taken before, or the request was cancelled",
       "Await each submitted request once, in the process that submitted it."
@@ -157,6 +162,11 @@ defmodule Palladion.ConnectionError.Reasons do
     no_connection: {
       "there is no connection to any node",
       "Palladion.status/1 tells why; Palladion.await_ready/2 waits for one."
+    },
+    no_local_nodes: {
+      "the data center in local_datacenter: has no nodes",
+      "Take one of those there are, in exactly this spelling; load_balancing: :all_nodes does " <>
+        "without."
     },
     closed: {
       "the cluster has been stopped",

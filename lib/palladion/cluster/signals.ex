@@ -1,0 +1,111 @@
+defmodule Palladion.Cluster.Signals do
+  @moduledoc false
+  # What the native library tells of nodes and connections, as telemetry. Which nodes are lost is
+  # noted first, for whoever is told may look there.
+
+  alias Palladion.{ConnectionError, Node, Telemetry}
+  alias Palladion.Cluster.NodeTable
+
+  @doc false
+  @spec emit({atom(), map()}, %{cluster: Palladion.name(), table: NodeTable.t()}) :: :ok
+  def emit({:connection_opened, info}, source) do
+    peer = peer(info, source)
+    tls = tls(info.tls)
+    opened = Map.merge(tls, %{role: info.role, handshake: info.tls && info.tls.handshake})
+    Telemetry.execute([:connection, :opened], duration(info), Map.merge(peer, opened))
+
+    if info.tls do
+      resumed = Map.put(tls, :resumed?, info.tls.handshake == :resumed)
+      Telemetry.execute([:handshake, :stop], duration(info.tls), Map.merge(peer, resumed))
+    end
+
+    if info.authenticator do
+      metadata = Map.put(peer, :authenticator, info.authenticator)
+      Telemetry.execute([:login, :stop], duration(info), metadata)
+    end
+
+    pool(info, peer)
+  end
+
+  def emit({:connect_failed, fields}, source) do
+    error = ConnectionError.from_native(fields.error)
+    peer = fields |> Map.merge(%{endpoint: error.endpoint, address: error.details[:address]})
+    peer = peer(peer, source)
+    failed = Map.merge(peer, %{error: error, reason: error.reason})
+    role = if fields.node, do: :pool, else: :control
+    more = %{role: role, retry_in: fields.retry_in}
+    Telemetry.execute([:connection, :failed], now(), Map.merge(failed, more))
+
+    if error.reason in [:bad_credentials, :unknown_authenticator] do
+      refused = Map.put(failed, :authenticator, error.details[:class])
+      Telemetry.execute([:login, :refused], now(), refused)
+    end
+
+    :ok
+  end
+
+  def emit({:connection_closed, info}, source) do
+    # Without an error it was we who closed it.
+    error = info.error && ConnectionError.from_native(info.error)
+    peer = peer(info, source)
+    closed = %{role: info.role, error: error, reason: error && error.reason}
+    lived = duration(%{duration_us: info.lasted_us})
+    Telemetry.execute([:connection, :closed], lived, Map.merge(peer, closed))
+    pool(info, peer)
+  end
+
+  def emit({kind, %{node: id}}, source) when kind in [:node_up, :node_down] do
+    NodeTable.put_lost(source.table, id, kind == :node_down)
+    event = if kind == :node_up, do: :up, else: :down
+    node = NodeTable.get(source.table, id) || %Node{host_id: Node.host_id(id)}
+    metadata = Map.take(node, [:host_id, :datacenter, :rack, :address, :port])
+    Telemetry.execute([:node, event], now(), Map.put(metadata, :cluster, source.cluster))
+  end
+
+  def emit(_other, _source), do: :ok
+
+  defp pool(%{role: :pool} = info, peer),
+    do: Telemetry.execute([:pool, :changed], Map.take(info, [:open, :wanted]), peer)
+
+  defp pool(_info, _peer), do: :ok
+
+  defp peer(info, source) do
+    {address, port} = split(info.address)
+    node = info.node && NodeTable.get(source.table, info.node)
+
+    %{
+      cluster: source.cluster,
+      endpoint: info.endpoint,
+      address: address,
+      port: port,
+      node: Node.host_id(info.node),
+      datacenter: node && node.datacenter
+    }
+  end
+
+  # "10.0.0.1:9042" or "[::1]:9042"
+  defp split(nil), do: {nil, nil}
+
+  defp split(text) do
+    [port | address] = text |> String.split(":") |> Enum.reverse()
+    address = address |> Enum.reverse() |> Enum.join(":") |> String.trim("[")
+    {String.trim(address, "]"), String.to_integer(port)}
+  end
+
+  @versions %{:"tlsv1.2" => "1.2", :"tlsv1.3" => "1.3"}
+
+  defp tls(nil), do: %{}
+
+  defp tls(tls) do
+    %{
+      tls_version: Map.get(@versions, tls.version),
+      tls_cipher: tls.cipher,
+      verified_name: tls.verified_name
+    }
+  end
+
+  defp duration(%{duration_us: us}),
+    do: %{duration: System.convert_time_unit(us, :microsecond, :native)}
+
+  defp now, do: %{system_time: System.system_time()}
+end

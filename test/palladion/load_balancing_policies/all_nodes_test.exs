@@ -1,0 +1,5 @@
+defmodule Palladion.LoadBalancingPolicies.AllNodesTest do
+  use ExUnit.Case, async: true
+
+  doctest Palladion.LoadBalancingPolicies.AllNodes
+end
