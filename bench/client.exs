@@ -1,9 +1,10 @@
 # A client VM: one workload, and its figures as the last line. Started by bench/run.exs.
 
-for file <- ~w(histogram load workload mailbox), do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(histogram load workload mailbox topology),
+    do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Client do
-  alias Bench.{Load, Mailbox, Workload}
+  alias Bench.{Load, Mailbox, Topology, Workload}
 
   @prefix "result> "
   @empty_loop_ms 300
@@ -12,9 +13,11 @@ defmodule Bench.Client do
     end_with_parent()
     run = decode(argument)
     {:ok, _} = Application.ensure_all_started(:palladion)
-    name = connect(run.server)
-    IO.puts(@prefix <> encode(measure(run, name)))
+    IO.puts(@prefix <> encode(measure(run)))
   end
+
+  defp measure(%{workload: "topology"} = run), do: Topology.run(run)
+  defp measure(run), do: measure(run, connect(run.server))
 
   defp measure(%{workload: "mailbox"} = run, name), do: Mailbox.run(run, name)
 

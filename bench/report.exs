@@ -18,6 +18,9 @@ defmodule Bench.Report do
   # The most that a full mailbox may add to a call that does not say that it scans it.
   @most_added_us 1_000
 
+  # What the first list of nodes may cost before requests are routed by it.
+  @most_topology_ms 100
+
   # Of the client's CPU time.
   @aim_us_per_request 35
   @aim_us_per_row 1.5
@@ -27,9 +30,11 @@ defmodule Bench.Report do
   # The table
 
   def print(rows) do
-    {mailbox, loads} = Enum.split_with(rows, &(&1.workload == "mailbox"))
+    {mailbox, others} = Enum.split_with(rows, &(&1.workload == "mailbox"))
+    {topology, loads} = Enum.split_with(others, &(&1.workload == "topology"))
     if loads != [], do: print_loads(loads)
     if mailbox != [], do: print_mailbox(mailbox)
+    if topology != [], do: print_topology(topology)
   end
 
   defp print_loads(rows) do
@@ -64,6 +69,22 @@ defmodule Bench.Report do
     IO.puts("submit and await look through the mailbox, as their documentation says")
   end
 
+  defp print_topology(rows) do
+    IO.puts("\nfollowing #{hd(rows).nodes} nodes, in ms and MiB")
+
+    table(
+      ["ready", "work", "table", "policy", "refresh", "table p50", "longest", "RSS"],
+      for(
+        row <- rows,
+        do:
+          [row.ready_ms, row.start_work_ms, row.start_table_ms, row.policy_ms] ++
+            [row.refresh_work_ms, row.table_ms, row.table_longest_ms, row.rss_mib]
+      )
+    )
+
+    IO.puts("at most #{@most_topology_ms} ms: work and table, the policy included")
+  end
+
   defp table(heads, rows) do
     lines = [heads | Enum.map(rows, fn row -> Enum.map(row, &number/1) end)]
     widths = lines |> Enum.zip_with(&Enum.max(Enum.map(&1, fn cell -> String.length(cell) end)))
@@ -79,7 +100,15 @@ defmodule Bench.Report do
 
   # What is wrong
 
-  def failures(rows) do
+  def failures(rows), do: mailbox_failures(rows) ++ topology_failures(rows)
+
+  defp topology_failures(rows) do
+    for %{workload: "topology", start_work_ms: work, start_table_ms: table} <- rows,
+        work + table > @most_topology_ms,
+        do: "the list of nodes costs #{number(work + table)} ms, more than #{@most_topology_ms}"
+  end
+
+  defp mailbox_failures(rows) do
     for %{workload: "mailbox", call: call, added_us: added} when call != :submit_await <- rows,
         added > @most_added_us,
         do: "a full mailbox adds #{number(added)} µs to #{call}, more than #{@most_added_us}"

@@ -1,7 +1,7 @@
 # The benchmarks: plans runs, has each done by a client VM of its own, prints a table and writes
 # it down. Run by bin/bench; bench/README.md says what is measured.
 
-for file <- ~w(testkit/binary testkit),
+for file <- ~w(testkit/binary testkit/porter testkit),
     do: Code.require_file("../test/support/#{file}.ex", __DIR__)
 
 for file <- ~w(workload servers report), do: Code.require_file("#{file}.exs", __DIR__)
@@ -12,7 +12,7 @@ defmodule Bench do
   @root Path.expand("..", __DIR__)
   @results Path.join(@root, "bench/results")
   @messages 1_000_000
-  @servers ["testkit", "cassandra"]
+  @servers ["testkit", "nodes", "cassandra"]
   @no_busy_wait "+sbwt none +sbwtdcpu none +sbwtdio none"
 
   def main(names) do
@@ -53,12 +53,13 @@ defmodule Bench do
           {"select", [1, 64, 256]},
           {"insert", [1, 64, 256]},
           {"page", [1]},
-          {"mailbox", [1]}
+          {"mailbox", [1]},
+          {"topology", [1]}
         ],
-        workload != "mailbox" or server == "testkit",
+        server in servers(workload),
         callers <- numbers,
         sbwt <- ["default", "none"],
-        workload != "mailbox" or sbwt == "default" do
+        workload not in ["mailbox", "topology"] or sbwt == "default" do
       %{
         workload: workload,
         server: server,
@@ -72,6 +73,10 @@ defmodule Bench do
       }
     end
   end
+
+  defp servers("mailbox"), do: ["testkit"]
+  defp servers("topology"), do: ["nodes"]
+  defp servers(_load), do: ["testkit", "cassandra"]
 
   defp seconds(variable, default) do
     case Float.parse(System.get_env(variable, "#{default}")) do
@@ -137,6 +142,11 @@ defmodule Bench do
       |> Map.merge(call)
       |> Map.merge(%{messages: run.messages, added_us: added})
     end
+  end
+
+  defp rows(%{workload: "topology"} = run, figures) do
+    nothing = for key <- Report.columns(), into: %{}, do: {key, nil}
+    [nothing |> Map.merge(run |> identity() |> Map.delete(:seconds)) |> Map.merge(figures)]
   end
 
   defp rows(run, figures) do

@@ -8,11 +8,29 @@ defmodule Bench.Servers do
   @root Path.expand("..", __DIR__)
   @username "bench"
   @password "of the bench"
+  @nodes 300
 
   @doc "The testkit's server, in a process of its own that ends with this VM."
   def start("testkit") do
     server = Testkit.start_server(tls: ["1.3"], user: @username, password: @password)
     %{kind: "testkit", port: server.port, cacertfile: server.cacertfile} |> with_login()
+  end
+
+  # The same as a cluster of many nodes in two data centers.
+  def start("nodes") do
+    server =
+      Testkit.start_cluster!(
+        nodes: @nodes,
+        tokens: 16,
+        datacenter: ["dc1", "dc2"],
+        rack: ["r1", "r2", "r3"],
+        tls: ["1.3"],
+        user: @username,
+        password: @password
+      )
+
+    %{kind: "nodes", port: server.port, cacertfile: server.cacertfile, nodes: @nodes}
+    |> with_login()
   end
 
   # A Cassandra. `bin/bench` names it by the environment, and removes it.

@@ -9,7 +9,7 @@ defmodule Palladion.Integration.FailureTest do
   import Palladion.Test.Clusters
 
   alias Palladion.{ConnectionError, Error}
-  alias Palladion.Test.{Cassandra, Testkit}
+  alias Palladion.Test.{Cassandra, TelemetryEvents, Testkit}
 
   @moduletag :capture_log
 
@@ -165,8 +165,9 @@ defmodule Palladion.Integration.FailureTest do
     name =
       ready_cluster!(server, pool: [size: 1, max_in_flight: 1], reconnect: [min: 20, max: 50])
 
-    stuck = Task.async(fn -> Palladion.query(name, "SELECT never") end)
-    eventually("it was sent", fn -> Testkit.counters(server)[:query] == 1 end)
+    before = Testkit.counters(server)[:query]
+    stuck = Task.async(fn -> Palladion.query(name, "SELECT never", [], retry: :none) end)
+    eventually("it was sent", fn -> Testkit.counters(server)[:query] == before + 1 end)
     queued = Task.async(fn -> Palladion.query(name, "SELECT numbers(2)") end)
     eventually("it is queued", fn -> status(name).in_flight == 2 end)
     Testkit.close_connections(server)
@@ -246,6 +247,45 @@ defmodule Palladion.Integration.FailureTest do
     assert mailbox() == []
   end
 
+  test "a submitted request is its process's, and others are told so" do
+    server = Testkit.start_server(tls: false)
+    name = ready_cluster!(server, [])
+    {:ok, pending} = Palladion.submit(name, "SELECT numbers(1)")
+
+    for take <- [&Palladion.await/1, &Palladion.cancel/1] do
+      task = Task.async(fn -> catch_error(take.(pending)) end)
+      assert %ArgumentError{message: message} = Task.await(task)
+      assert message =~ "only the process that submitted a request can await or cancel it"
+      assert message =~ inspect(self())
+    end
+
+    assert {:ok, %{num_rows: 1}} = Palladion.await(pending)
+    assert mailbox() == []
+  end
+
+  test "a request that changes the schema is one span, until the nodes agree" do
+    text = fn text -> <<byte_size(text)::16, text::binary>> end
+    body = <<5::32>> <> text.("CREATED") <> text.("KEYSPACE") <> text.("shop")
+    # Of protocol 4, a RESULT, on the stream that is the first of a connection.
+    frame = <<0x84, 0, 0::16, 8, byte_size(body)::32>> <> body
+    server = Testkit.start_server(tls: false)
+    Testkit.rule(server, contains: "CREATE KEYSPACE", reaction: {:garbage, frame})
+    name = ready_cluster!(server, pool: [size: 1])
+    Testkit.rule(server, contains: "system.peers", delay: 200, reaction: :builtin)
+
+    events =
+      TelemetryEvents.capture(fn ->
+        assert %{schema_agreement: true} = Palladion.query!(name, "CREATE KEYSPACE shop")
+      end)
+
+    assert [:start, :stop] = for({[_, :query, event], _, _} <- events, do: event)
+
+    assert [duration] =
+             for({[_, :query, :stop], measurements, _} <- events, do: measurements.duration)
+
+    assert System.convert_time_unit(duration, :native, :millisecond) >= 200
+  end
+
   test "an answer too large to keep is told, and what to do" do
     server = Testkit.start_server(tls: false)
     name = ready_cluster!(server, protocol: [max_response_size: 10_000])
@@ -294,13 +334,15 @@ defmodule Palladion.Integration.FailureTest do
       end
     end
 
+    before = Testkit.counters(server)[:query]
     assert {:ok, _} = Palladion.query(name, "user_defined")
-    Testkit.wait(server, query: 1, prepare: 0)
+    Testkit.wait(server, query: before + 1, prepare: 0)
   end
 
   test "a timeout that nobody can wait for is refused before anything is sent" do
     server = Testkit.start_server(tls: false)
     name = ready_cluster!(server, [])
+    before = Testkit.counters(server)[:query]
 
     for call <- [
           &Palladion.query(name, "SELECT 1", [], timeout: &1),
@@ -310,25 +352,31 @@ defmodule Palladion.Integration.FailureTest do
       assert_raise ArgumentError, ~r/4,294,967,295/, fn -> call.(5_000_000_000) end
     end
 
-    assert Testkit.counters(server)[:query] == 0
+    assert Testkit.counters(server)[:query] == before
     assert mailbox() == []
   end
 
-  test "a crashed server process is replaced, and queries go on" do
+  test "a crashed process is replaced, and queries go on" do
     server = Testkit.start_server(tls: false)
     name = ready_cluster!(server, [])
-    [{_, first, _, _}] = Supervisor.which_children(name)
+
+    pids = fn ->
+      for {id, pid, _, _} <- Supervisor.which_children(name), into: %{}, do: {id, pid}
+    end
+
+    before = pids.()
+    assert map_size(before) == 3
 
     asking =
       Task.async(fn ->
         for _ <- 1..200, do: assert({:ok, _} = Palladion.query(name, "SELECT numbers(1)"))
       end)
 
-    Process.exit(first, :kill)
+    for {_id, pid} <- before, do: Process.exit(pid, :kill)
     Task.await(asking)
 
-    eventually("another has its place", fn ->
-      match?([{_, pid, _, _}] when is_pid(pid) and pid != first, Supervisor.which_children(name))
+    eventually("others have their places", fn ->
+      Enum.all?(pids.(), fn {id, pid} -> is_pid(pid) and pid != before[id] end)
     end)
 
     # It takes the events up again.
@@ -336,7 +384,7 @@ defmodule Palladion.Integration.FailureTest do
              Testkit.close_connections(server)
              eventually("reconnected", fn -> stat(name, :connections_opened) >= 3 end)
              Process.sleep(50)
-           end) =~ "localhost:#{server.port}"
+           end) =~ ":#{server.port}"
   end
 
   test "a supervisor killed without a word closes its connections" do
@@ -356,8 +404,9 @@ defmodule Palladion.Integration.FailureTest do
     server = Testkit.start_server(tls: false)
     Testkit.rule(server, contains: "late", delay: 300, reaction: :builtin)
     name = ready_cluster!(server, [])
+    before = Testkit.counters(server)[:query]
     late = Task.async(fn -> Palladion.query(name, "SELECT numbers(2) -- late") end)
-    eventually("it was sent", fn -> Testkit.counters(server)[:query] == 1 end)
+    eventually("it was sent", fn -> Testkit.counters(server)[:query] == before + 1 end)
     :ok = stop_supervised(name)
     assert {:ok, %{num_rows: 2}} = Task.await(late)
     assert {:error, %ConnectionError{reason: :closed}} = Palladion.query(name, "SELECT 1")
