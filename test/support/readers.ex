@@ -129,7 +129,7 @@ defmodule Palladion.Test.Readers do
     before = for {at, state} <- events, at < from, do: state
 
     List.last(before) == :down and
-      not Enum.any?(events, &match?({at, :up} when at in from..to, &1))
+      not Enum.any?(events, &match?({at, :up} when at >= from and at <= to, &1))
   end
 
   @doc "The longest time without any answer, of all or between two times."
