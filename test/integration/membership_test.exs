@@ -155,8 +155,8 @@ defmodule Palladion.Integration.MembershipTest do
       Testkit.node_up(server, "127.0.0.2")
       Testkit.wait(server, open: 49)
       assert Testkit.counters(server, "127.0.0.2").handshaking_peak <= 4
-      # One at a time until one has succeeded, and the others had nothing to do.
-      assert Testkit.counters(server, "127.0.0.1").handshaking_peak == 0
+      # The others have nothing to do, unless the control connection was at this one.
+      assert Testkit.counters(server, "127.0.0.1").handshaking_peak <= 1
       await_connections(name)
     end
   end
