@@ -147,7 +147,8 @@ defmodule Palladion.Integration.MembershipTest do
     test "at a node that restarts" do
       server = Testkit.start_cluster!(nodes: 3)
       name = follow!(server, pool: [size: 16, max_handshakes: 4])
-      Testkit.wait(server, open: 49)
+      # Open connections may still shake hands.
+      Testkit.wait(server, open: 49, handshaking: 0)
       Testkit.node_down(server, "127.0.0.2")
       Testkit.wait(server, node: "127.0.0.2", open: 0)
       Testkit.handshake_delay(server, 20)
@@ -155,8 +156,8 @@ defmodule Palladion.Integration.MembershipTest do
       Testkit.node_up(server, "127.0.0.2")
       Testkit.wait(server, open: 49)
       assert Testkit.counters(server, "127.0.0.2").handshaking_peak <= 4
-      # The others have nothing to do, unless the control connection was at this one.
-      assert Testkit.counters(server, "127.0.0.1").handshaking_peak <= 1
+      # One at a time until one has succeeded, and the others had nothing to do.
+      assert Testkit.counters(server, "127.0.0.1").handshaking_peak == 0
       await_connections(name)
     end
   end
