@@ -39,6 +39,8 @@ defmodule Palladion.Error do
   The codes are those of section 9 of the native protocol's specification.
   """
 
+  alias Palladion.ConnectionError
+
   defexception [:reason, :code, :message, details: %{}]
 
   @type t :: %__MODULE__{
@@ -71,21 +73,21 @@ defmodule Palladion.Error do
 
   @unprepared 0x2500
 
-  @doc false
   # Kinds that become this exception; all others are a `Palladion.ConnectionError`.
-  defguard is_ours(kind)
-           when kind in [
-                  :server,
-                  :bad_value,
-                  :bad_statement,
-                  :bad_argument,
-                  :decode_failed,
-                  :response_too_large
-                ]
+  @ours [:server, :bad_value, :bad_statement, :bad_argument, :decode_failed, :response_too_large]
 
   @doc false
+  # The exception of an error as it crosses from the native library.
+  @spec of_native({atom(), map()}, String.t()) :: t() | ConnectionError.t()
+  def of_native(error, statement \\ "")
+
+  def of_native({kind, _fields} = error, statement) when kind in @ours,
+    do: from_native(error, statement)
+
+  def of_native(error, _statement), do: ConnectionError.from_native(error)
+
   # Servers quote the place of a syntax error: of a statement with a password that is dropped.
-  def from_native({:server, %{message: message} = fields}, statement) do
+  defp from_native({:server, %{message: message} = fields}, statement) do
     if statement =~ ~r/password/i or message =~ ~r/password/i do
       from_native({:server, %{fields | message: without_quotes(message)}})
     else
@@ -93,7 +95,7 @@ defmodule Palladion.Error do
     end
   end
 
-  def from_native(error, _statement), do: from_native(error)
+  defp from_native(error, _statement), do: from_native(error)
 
   defp without_quotes(message) do
     case String.split(message, ~r/[('"`]/, parts: 2) do
@@ -102,8 +104,7 @@ defmodule Palladion.Error do
     end
   end
 
-  @doc false
-  def from_native({:server, fields}) do
+  defp from_native({:server, fields}) do
     {code, fields} = Map.pop!(fields, :code)
     {message, details} = Map.pop(fields, :message, "")
 
@@ -115,11 +116,11 @@ defmodule Palladion.Error do
     }
   end
 
-  def from_native({:bad_value, fields}) do
+  defp from_native({:bad_value, fields}) do
     %__MODULE__{reason: :bad_value, message: bad_value(fields), details: fields}
   end
 
-  def from_native({kind, fields}) do
+  defp from_native({kind, fields}) do
     detail = Map.get(fields, :detail) || Map.get(fields, :argument) || ""
     %__MODULE__{reason: kind, message: to_string(detail), details: fields}
   end

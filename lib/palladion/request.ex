@@ -6,12 +6,10 @@ defmodule Palladion.Request do
   # After a call returns, no message of it exists or will: a request is either claimed by its
   # answer, which is then received, or cancelled, which keeps its answer away.
 
-  import Palladion.Error, only: [is_ours: 1]
-
   alias Palladion.{Cluster, ConnectionError, Error, Native, Node, Pending, Prepared}
   alias Palladion.Cluster.NodeTable
   alias Palladion.Encoder.Values
-  alias Palladion.Request.{Report, Retry, SchemaAgreement}
+  alias Palladion.Request.{Operation, Report, Retry, SchemaAgreement}
   alias Palladion.{RequestOptions, Result}
   alias Palladion.Telemetry.Span
 
@@ -22,7 +20,7 @@ defmodule Palladion.Request do
   def query(name, statement, values, options) do
     with_cluster(name, fn entry ->
       {timeout, native, attempts} = RequestOptions.build(entry, options)
-      operation = operation(statement, values, native)
+      operation = Operation.new(statement, values, native)
       context = context(entry, operation, timeout, attempts)
 
       watched(context, fn ->
@@ -65,7 +63,7 @@ defmodule Palladion.Request do
   def submit(name, statement, values, options) do
     with_cluster(name, fn entry ->
       {timeout, native, attempts} = RequestOptions.build(entry, options)
-      operation = operation(statement, values, native)
+      operation = Operation.new(statement, values, native)
       context = context(entry, operation, timeout, attempts)
       watched(context, fn -> submit_until_sent(context, operation, 1) end)
     end)
@@ -382,16 +380,6 @@ defmodule Palladion.Request do
   defp native_submit(:wait_ready, handle, ref), do: Native.wait_ready(handle, ref)
   defp native_submit(:reconnect, handle, ref), do: Native.cluster_reconnect(handle, ref)
 
-  defp operation(%Prepared{} = prepared, values, native) do
-    {:execute, {:id, prepared.id}, values, native, prepared.statement}
-  end
-
-  defp operation(statement, [], native), do: {:query, statement, native}
-
-  defp operation(statement, values, native) do
-    {:execute, {:text, statement}, values, native, statement}
-  end
-
   # What can be done about an error that is no node's fault: another round, after what it needed.
   # `:final` is an error that the retry policy has been asked about already.
   defp remedy(_context, _operation, error, round) when round >= @max_rounds, do: {:error, error}
@@ -519,20 +507,11 @@ defmodule Palladion.Request do
   defp stopped(%{span: nil}, _extra), do: :ok
   defp stopped(%{span: span}, extra), do: Span.stop(span, extra)
 
-  defp exception({kind, _fields} = error, operation, _timeout) when is_ours(kind) do
-    Error.from_native(error, statement(operation))
-  end
+  defp exception({:timeout, fields}, _operation, timeout),
+    do: Error.of_native({:timeout, Map.put_new(fields, :timeout, timeout)})
 
-  defp exception({:timeout, fields}, _operation, timeout) do
-    ConnectionError.from_native({:timeout, Map.put_new(fields, :timeout, timeout)})
-  end
-
-  defp exception(error, _operation, _timeout), do: ConnectionError.from_native(error)
-
-  defp statement({:query, statement, _native}) when is_binary(statement), do: statement
-  defp statement({:prepare, statement, _node}) when is_binary(statement), do: statement
-  defp statement({:execute, _key, _values, _native, statement}), do: statement
-  defp statement(_other), do: ""
+  defp exception(error, operation, _timeout),
+    do: Error.of_native(error, Operation.statement(operation))
 
   defp deadline(:infinity), do: :infinity
 

@@ -85,9 +85,8 @@ defmodule Palladion.Schema do
 
   defp of(keyspaces), do: %__MODULE__{keyspaces: keyspaces}
 
-  # CQL makes a name without quotes lower case; here it may have been written as in CQL.
   defp unknown(name, known) do
-    suggestion = if known != [], do: Options.suggestion(String.downcase(name), known)
+    suggestion = if known != [], do: Options.suggestion(name, known)
     hint = if suggestion, do: ", " <> suggestion, else: ""
 
     %Error{

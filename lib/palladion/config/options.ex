@@ -171,20 +171,22 @@ defmodule Palladion.Config.Options do
 
   @doc false
   # For a message about a name that there is not.
-  @spec suggestion(term(), [atom()]) :: String.t() | nil
+  @spec suggestion(term(), [atom() | String.t(), ...]) :: String.t() | nil
   def suggestion(name, known) do
     near = nearest(name, known)
     if near, do: "did you mean #{inspect(near)}?"
   end
 
   @doc false
-  # The known name that is most like the given one, if any is.
-  @spec nearest(term(), [atom()]) :: atom() | nil
+  # The known name that is most like the given one, if any is; case is no difference.
+  @spec nearest(term(), [name, ...]) :: name | nil when name: atom() | String.t()
   def nearest(name, known) do
-    distance = &String.jaro_distance(to_string(name), to_string(&1))
+    distance = &String.jaro_distance(folded(name), folded(&1))
     best = Enum.max_by(known, distance, fn -> nil end)
     if best && distance.(best) >= 0.77, do: best
   end
+
+  defp folded(name), do: name |> to_string() |> String.downcase()
 
   defp list(names), do: Enum.map_join(names, ", ", &inspect/1)
 

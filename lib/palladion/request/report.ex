@@ -4,16 +4,16 @@ defmodule Palladion.Request.Report do
 
   alias Palladion.{Node, RequestOptions, Telemetry}
   alias Palladion.Cluster.NodeTable
+  alias Palladion.Request.Operation
   alias Palladion.Telemetry.Span
 
   @doc false
   def start(entry, operation, attempts) do
-    {kind, statement, native, parameterised?} = parts(operation)
+    {kind, native, parameterised?} = parts(operation)
 
     Span.start(kind, %{
       cluster: entry.name,
-      # What is none is refused a little later.
-      statement: if(is_binary(statement), do: statement, else: ""),
+      statement: Operation.statement(operation),
       keyspace: entry.keyspace,
       parameterised?: parameterised?,
       consistency: native && RequestOptions.level_name(elem(native, 0)),
@@ -23,11 +23,9 @@ defmodule Palladion.Request.Report do
     })
   end
 
-  defp parts({:query, statement, native}), do: {:query, statement, native, false}
-  defp parts({:prepare, statement, _route}), do: {:prepare, statement, nil, true}
-
-  defp parts({:execute, _key, _values, native, statement}),
-    do: {:query, statement, native, true}
+  defp parts({:query, _statement, native}), do: {:query, native, false}
+  defp parts({:prepare, _statement, _route}), do: {:prepare, nil, true}
+  defp parts({:execute, _key, _values, native, _statement}), do: {:query, native, true}
 
   @doc false
   # `native` is the result as it crossed, which ends with the node.

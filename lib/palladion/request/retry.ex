@@ -2,10 +2,8 @@ defmodule Palladion.Request.Retry do
   @moduledoc false
   # Asks the retry policy what follows an error, and waits as long as it says.
 
-  alias Palladion.{ConnectionError, Error, RetryPolicy}
-  alias Palladion.Request.Report
-
-  import Palladion.Error, only: [is_ours: 1]
+  alias Palladion.{Error, RetryPolicy}
+  alias Palladion.Request.{Operation, Report}
 
   # Errors that another attempt would only repeat, or that leave no time for one.
   @final [
@@ -33,8 +31,8 @@ defmodule Palladion.Request.Retry do
       do: :give_up
 
   def decide(context, operation, {_kind, fields} = error, attempt) do
-    statement = statement(operation)
-    exception = exception(error, statement)
+    statement = Operation.statement(operation)
+    exception = Error.of_native(error, statement)
 
     asked = %{
       attempt: attempt,
@@ -46,7 +44,7 @@ defmodule Palladion.Request.Retry do
          true <- in_time?(context.deadline, delay) do
       Report.retry(context, which, exception, attempt, fields[:node])
       if delay > 0, do: Process.sleep(delay)
-      {:retry, route(operation, which, fields[:node])}
+      {:retry, Operation.to(operation, route(which, fields[:node]))}
     else
       _give_up -> :give_up
     end
@@ -58,29 +56,7 @@ defmodule Palladion.Request.Retry do
   defp in_time?(:infinity, _delay), do: true
   defp in_time?(deadline, delay), do: System.monotonic_time(:millisecond) + delay < deadline
 
-  defp route(operation, which, node) do
-    route =
-      case {which, node} do
-        {_which, nil} -> nil
-        {:same, node} -> {:first, node}
-        {:next, node} -> {:avoid, node}
-      end
-
-    case operation do
-      {:prepare, statement, _route} -> {:prepare, statement, route}
-      {:query, statement, native} -> {:query, statement, put_route(native, route)}
-      execute -> put_elem(execute, 3, put_route(elem(execute, 3), route))
-    end
-  end
-
-  # The last of what `RequestOptions.build/2` makes.
-  defp put_route(native, route), do: put_elem(native, tuple_size(native) - 1, route)
-
-  defp exception({kind, _fields} = error, statement) when is_ours(kind),
-    do: Error.from_native(error, statement)
-
-  defp exception(error, _statement), do: ConnectionError.from_native(error)
-
-  defp statement({:execute, _key, _values, _native, statement}), do: statement
-  defp statement(operation), do: elem(operation, 1)
+  defp route(_which, nil), do: nil
+  defp route(:same, node), do: {:first, node}
+  defp route(:next, node), do: {:avoid, node}
 end

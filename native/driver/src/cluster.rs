@@ -104,7 +104,7 @@ pub struct Status {
     pub control: Option<Arc<ConnectionInfo>>,
     /// Each node that requests may go to.
     pub nodes: Vec<NodeStatus>,
-    /// What went wrong last; none since everything is well.
+    /// What went wrong last; none since an attempt succeeded.
     pub last_error: Option<Arc<ConnectError>>,
     /// Requests queued or not answered yet.
     pub in_flight: u64,

@@ -1,14 +1,14 @@
 //! Every atom that crosses the boundary, in one place.
 
 rustler::atoms! {
-    nil, ok, error, dirty, closed, ready, none,
+    nil, ok, error, dirty, closed, none,
 
     // Results
     void, rows, set_keyspace, prepared, schema_change,
 
     // Error kinds beside those of `errors`
     bad_argument, bad_config, bad_value, bad_statement, not_prepared, response_too_large, server, decode_failed,
-    internal, too_many_waiters, unsent, sent, too_late, over, disabled,
+    internal, unsent, sent, too_late, over, disabled,
 
     // Values
     nan, infinity, neg_infinity, unset, empty,
@@ -32,7 +32,7 @@ rustler::atoms! {
     topology, control, pool, first, avoid,
 
     // Options
-    local, remote, exponential, constant, custom,
+    local, remote, constant, custom,
     peer, pkcs8, pkcs1, sec1,
     tls12 = "tlsv1.2",
     tls13 = "tlsv1.3",

@@ -3,10 +3,9 @@ defmodule Palladion.Cluster.Topology.Report do
   # What the topology tells in the log and by telemetry. What stays as it is from refresh to
   # refresh is told once.
 
-  alias Palladion.{ConnectionError, Error, Node}
+  alias Palladion.{Error, Node}
   alias Palladion.Cluster.Topology.Rows
-
-  import Palladion.Error, only: [is_ours: 1]
+  alias Palladion.Config.Options
 
   # The last refresh's oddities, the nodes without an endpoint, and the datacenters compared.
   defstruct notes: [], unresolved: [], datacenters: nil
@@ -78,10 +77,7 @@ defmodule Palladion.Cluster.Topology.Report do
   defp describe(:no_nodes), do: "the server's tables have no node with all that is needed"
   defp describe(:no_endpoints), do: "the resolver has no endpoint for any node"
 
-  defp describe({kind, _} = error) when is_ours(kind),
-    do: error |> Error.from_native() |> Exception.message()
-
-  defp describe(error), do: error |> ConnectionError.from_native() |> Exception.message()
+  defp describe(error), do: error |> Error.of_native() |> Exception.message()
 
   @doc false
   # Nodes that the resolver failed for, with the endpoint they had.
@@ -142,17 +138,10 @@ defmodule Palladion.Cluster.Topology.Report do
     if list == report.datacenters or local == nil or local in known do
       {%{report | datacenters: list}, []}
     else
-      text =
-        "local_datacenter: no node is in #{inspect(local)}; there are " <>
-          Enum.map_join(known, ", ", &inspect/1) <> suggestion(local, known)
-
+      there_are = Enum.map_join(known, ", ", &inspect/1)
+      text = "local_datacenter: no node is in #{inspect(local)}; there are #{there_are}"
+      text = Enum.join([text | List.wrap(Options.suggestion(local, known))], "; ")
       {%{report | datacenters: list}, [{:log, :error, text}]}
     end
-  end
-
-  defp suggestion(local, known) do
-    distance = &String.jaro_distance(String.downcase(local), String.downcase(&1))
-    best = Enum.max_by(known, distance)
-    if distance.(best) >= 0.77, do: "; did you mean #{inspect(best)}?", else: ""
   end
 end
