@@ -331,6 +331,23 @@ async fn events_arrive_over_the_control_connection_alone() {
     }
 }
 
+/// The list of nodes takes several requests at once, even where each connection may take only one.
+#[tokio::test]
+async fn bounds_of_connections_to_nodes_do_not_bind_the_control_connection() {
+    let a = server();
+    let mut started = discovering(&a, |config| {
+        config.connection.max_queue = 1;
+        config.connection.max_in_flight = 1;
+    });
+    control(&mut started).await;
+    let asked: Vec<_> = (0..16)
+        .map(|_| started.send_to_control("SELECT numbers(1)"))
+        .collect();
+    for sent in asked {
+        assert_eq!(row_count(&sent.answer().await.unwrap()), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_lost_control_connection_is_found_again_elsewhere() {
     let (a, b) = (server(), server());

@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, watch, Notify};
 use tokio::time::Sleep;
 
 use super::streams::Streams;
-use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Stop};
+use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Role, Stop};
 use crate::cluster::Shared;
+use crate::config::ConnectionLimits;
 use crate::node::NodeId;
 use crate::tls::failure_of;
 use crate::{Answer, Failure, Reply, Request, RequestError, Stats};
@@ -78,6 +79,19 @@ struct Heartbeat {
     asked: Option<Instant>,
 }
 
+/// Requests that the control connection takes at least, however little a user allows each
+/// connection: the list of nodes takes several at once.
+const CONTROL_REQUESTS: usize = 64;
+
+fn limits(shared: &Shared, role: Role) -> ConnectionLimits {
+    let mut limits = shared.config.connection.clone();
+    if role == Role::Control {
+        limits.max_queue = limits.max_queue.max(CONTROL_REQUESTS);
+        limits.max_in_flight = limits.max_in_flight.max(CONTROL_REQUESTS);
+    }
+    limits
+}
+
 impl<S> ConnectionTask<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -88,7 +102,7 @@ where
         shared: &Shared,
         on_event: Option<OnEvent>,
     ) -> (Self, Connection) {
-        let limits = &shared.config.connection;
+        let limits = limits(shared, opened.info.role);
         let timeouts = &shared.config.timeouts;
         let (sender, queue) = mpsc::channel(limits.max_queue.max(1));
         let (stop_sender, stop) = watch::channel(Stop::No);

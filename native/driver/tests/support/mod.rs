@@ -14,8 +14,8 @@ use palladion_driver::config::{
 use palladion_driver::network::System;
 use palladion_driver::tls::{SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
-    Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Reply, Request, RequestError,
-    RequestState, Route, Secret, Waiter,
+    Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Refused, Reply, Request,
+    RequestError, RequestState, Route, Secret, Waiter,
 };
 use palladion_testkit::certs::{Authority, CertOptions, Identity};
 use palladion_testkit::{Options, Server, TlsOptions};
@@ -209,14 +209,28 @@ impl Started {
         self.send_by(route, frame)
     }
 
+    /// Sends a statement over the control connection.
+    pub fn send_to_control(&self, statement: &str) -> Sent {
+        let frame = request::query(statement, &Parameters::default()).unwrap();
+        self.submit(frame, |request| self.cluster.submit_control(request))
+    }
+
     fn send_by(&self, route: Route, frame: Vec<u8>) -> Sent {
+        self.submit(frame, |request| self.cluster.submit(request, route))
+    }
+
+    fn submit(
+        &self,
+        frame: Vec<u8>,
+        submit: impl FnOnce(Request) -> Result<(), Box<Refused>>,
+    ) -> Sent {
         let state = Arc::new(RequestState::default());
         let (answer, outcome) = oneshot::channel();
         let reply = Box::new(TestReply {
             state: Arc::clone(&state),
             answer: Some(answer),
         });
-        if let Err(refused) = self.cluster.submit(Request { frame, reply }, route) {
+        if let Err(refused) = submit(Request { frame, reply }) {
             refused.request.reply.complete(Err(refused.error));
         }
         Sent { state, outcome }
