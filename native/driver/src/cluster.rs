@@ -1,7 +1,7 @@
 //! A cluster: the table that requests are routed on, and what waits for a connection.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::node::{Distance, Endpoint, NodeId, NodeSpec, Route};
 use crate::overflow;
 use crate::refusal::Refusal;
 use crate::table::{Node, PoolId, Table};
-use crate::tls::{TlsConfigError, TlsContext};
-use crate::{ConnectError, PreparedCache, Request, RequestError, Stats};
+use crate::tls::{EndpointTls, TlsConfig, TlsConfigError, TlsContext};
+use crate::{ConnectError, Failure, PreparedCache, Request, RequestError, Stats};
 
 /// A running cluster. Dropping it cuts everything off; closing in good order is [`Cluster::close`].
 pub struct Cluster {
@@ -36,7 +36,8 @@ pub struct Cluster {
 /// What the tasks and the handle share.
 pub(crate) struct Shared {
     pub(crate) config: ClusterConfig,
-    pub(crate) tls: Option<TlsContext>,
+    /// What TLS connections trust and show; exchanged by a reload.
+    pub(crate) tls: ArcSwapOption<TlsContext>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) events: Arc<dyn EventSink>,
     /// Handshakes and logins under way at once, but for the control connection's.
@@ -52,6 +53,11 @@ pub(crate) struct Shared {
     pub(crate) overflowing: AtomicUsize,
     pub(crate) prepared: PreparedCache,
     pub(crate) control: ArcSwapOption<Connection>,
+    /// Who waits for another control connection in the place of this one.
+    pub(crate) renewal: control::Renewal,
+    /// The number of the TLS configuration in force, for those who are to be told of another.
+    pub(crate) in_force: watch::Sender<u64>,
+    generations: AtomicU64,
     pub(crate) table: ArcSwap<Table>,
     publishing: Mutex<()>,
     next: AtomicUsize,
@@ -81,6 +87,10 @@ impl Refused {
         Box::new(Self { error, request })
     }
 }
+
+/// A TLS configuration that could be read, for [`Cluster::reload_tls`].
+#[derive(Debug)]
+pub struct PreparedTls(TlsContext);
 
 /// A cluster's state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +154,7 @@ impl Cluster {
         let tls = config
             .tls
             .clone()
-            .map(|tls| TlsContext::new(tls, config.pool_size, &stats))
+            .map(|tls| TlsContext::new(tls, 0, config.pool_size, &stats, &events))
             .transpose()?;
         if let Some(tls) = &tls {
             for point in &config.contact_points {
@@ -152,7 +162,7 @@ impl Cluster {
             }
         }
         let shared = Arc::new(Shared {
-            tls,
+            tls: ArcSwapOption::new(tls.map(Arc::new)),
             stats,
             events,
             // One is the control connection's, which must not wait behind nodes that hang.
@@ -164,6 +174,9 @@ impl Cluster {
             overflowing: AtomicUsize::new(0),
             prepared: PreparedCache::new(config.prepared_cache_size),
             control: ArcSwapOption::empty(),
+            renewal: control::Renewal::default(),
+            in_force: watch::Sender::new(0),
+            generations: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::default()),
             publishing: Mutex::new(()),
             next: AtomicUsize::new(0),
@@ -330,12 +343,52 @@ impl Cluster {
     /// with the first failure.
     pub fn reconnect(&self, done: Box<dyn Waiter>) {
         let countdown = Arc::new(Countdown::new(done));
-        let order = Order::Reconnect(Arc::clone(&countdown));
+        self.order(Order::Reconnect(Arc::clone(&countdown)), &countdown);
+    }
+
+    fn order(&self, order: Order, countdown: &Countdown) {
         match self.orders.try_send(order) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
             Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
         }
+    }
+
+    /// Reads a TLS configuration that is to take the place of the one in force, without touching
+    /// that. Takes some time: keys and certificates are parsed.
+    pub fn prepare_tls(&self, config: TlsConfig) -> Result<PreparedTls, TlsConfigError> {
+        let generation = self.shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let (stats, events) = (&self.shared.stats, &self.shared.events);
+        let pool_size = self.shared.config.pool_size;
+        let tls = TlsContext::new(config, generation, pool_size, stats, events)?;
+        Ok(PreparedTls(tls))
+    }
+
+    /// Replaces the TLS configuration: no session of before is used any more, and every connection
+    /// is replaced by a new one, in waves, while the old ones go on serving. `done` is told when
+    /// all are replaced, or with the first failure; then the attempts go on. A cluster without TLS
+    /// stays as it is. Called on a runtime thread.
+    pub fn reload_tls(&self, prepared: PreparedTls, done: Box<dyn Waiter>) {
+        if self.shared.tls.load().is_none() {
+            return done.ready(Ok(()));
+        }
+        let countdown = Arc::new(Countdown::new(done));
+        let next = Arc::new(prepared.0);
+        let generation = next.generation;
+        if self.shared.control.load().is_some() {
+            self.shared.renewal.ask(generation, Arc::clone(&countdown));
+        }
+        let mut before = None;
+        // In one step: whoever has connections sees by the number which are outdated.
+        self.shared.in_force.send_modify(|in_force| {
+            before = self.shared.tls.swap(Some(Arc::clone(&next)));
+            *in_force = generation;
+        });
+        if let Some(before) = before {
+            before.close(Some(&next));
+        }
+        self.shared.stats.tls_reloads.add();
+        self.order(Order::Replace(Arc::clone(&countdown)), &countdown);
     }
 
     /// Takes no more requests and closes: what was taken on has `grace` to be answered. Returns
@@ -397,6 +450,7 @@ impl Cluster {
         self.shared.closed.store(true, Ordering::Release);
         how.tell(&self.stop);
         self.shared.wake(&Err(RequestError::Closed));
+        self.shared.renewal.fail(&RequestError::Closed);
     }
 }
 
@@ -429,6 +483,26 @@ fn contact_points(config: &ClusterConfig) -> Vec<NodeSpec> {
 impl Shared {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// What connections to an endpoint share, where there is TLS.
+    pub(crate) fn endpoint_tls(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<EndpointTls>>, Failure> {
+        let tls = self.tls.load();
+        let found = tls.as_ref().map(|tls| tls.endpoint(endpoint)).transpose();
+        found.map_err(|error| Failure::Tls(error.to_string()))
+    }
+
+    /// Whether a connection was made under the TLS configuration that is in force.
+    pub(crate) fn is_current(&self, info: &ConnectionInfo) -> bool {
+        info.tls.as_ref().map(|tls| tls.generation) == self.generation()
+    }
+
+    /// Of the TLS configuration that is in force.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        self.tls.load().as_ref().map(|tls| tls.generation)
     }
 
     pub(crate) fn submit(&self, mut request: Request, route: Route) -> Result<(), Box<Refused>> {

@@ -70,6 +70,8 @@ pub struct ContactPoint {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// The name its certificate must carry, where that is not the host.
+    pub verified_name: Option<String>,
 }
 
 /// What STARTUP says about the client; servers show it in `system_views.clients`.

@@ -2,7 +2,7 @@
 //! to any node that can be reached; when none can, to the contact points again, for ever.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palladion_cql::event::KINDS;
@@ -19,7 +19,7 @@ use crate::connection::{
 };
 use crate::error::Step;
 use crate::event::{ControlInfo, Event};
-use crate::manager::stopped;
+use crate::manager::{stopped, Countdown};
 use crate::network::Network;
 use crate::node::Endpoint;
 use crate::{Answer, ConnectError, Failure, Reply, Request, RequestError, RequestState};
@@ -63,6 +63,57 @@ struct Control<N: Network> {
     network: Arc<N>,
     backoff: Backoff,
     rounds: usize,
+    /// Told of other TLS configurations.
+    generation: watch::Receiver<u64>,
+    /// Connections that serve until another takes their place, or still have to answer.
+    before: JoinSet<()>,
+}
+
+/// Who waits for a control connection of another TLS configuration in the place of the present
+/// one.
+#[derive(Default)]
+pub(crate) struct Renewal(Mutex<Vec<Renewed>>);
+
+struct Renewed {
+    generation: u64,
+    countdown: Arc<Countdown>,
+}
+
+impl Renewal {
+    pub(crate) fn ask(&self, generation: u64, countdown: Arc<Countdown>) {
+        self.lock().push(Renewed {
+            generation,
+            countdown,
+        });
+    }
+
+    /// One of this configuration serves: who waits for it is told as soon as all others have
+    /// dropped the countdown, too.
+    fn done(&self, generation: u64) {
+        self.lock()
+            .retain(|waiting| waiting.generation > generation);
+    }
+
+    pub(crate) fn fail(&self, error: &RequestError) {
+        for waiting in self.lock().drain(..) {
+            waiting.countdown.fail(error.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Renewed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a round ended.
+enum Ended {
+    /// The connection was lost after so long.
+    Lost(Duration),
+    /// There is another TLS configuration. A connection of the one before goes on until one of
+    /// this one has taken its place.
+    Outdated,
+    /// No candidate would serve.
+    Failed,
 }
 
 /// Where a control connection may go.
@@ -79,11 +130,14 @@ impl<N: Network> Control<N> {
             reconnect.policy = ReconnectPolicy::Exponential;
         }
         let backoff = Backoff::new(&reconnect);
+        let generation = shared.in_force.subscribe();
         Self {
             shared,
             network,
             backoff,
             rounds: 0,
+            generation,
+            before: JoinSet::new(),
         }
     }
 
@@ -91,22 +145,27 @@ impl<N: Network> Control<N> {
     async fn keep(mut self) {
         loop {
             let pause = self.backoff.failed();
-            let served = self.round(pause).await;
-            self.rounds += 1;
-            // One that ends soon counts as a failure, so that a server that takes connections only
-            // to drop them is not stormed.
-            if served.is_some_and(|lasted| lasted >= SETTLED_AFTER) {
-                self.backoff.reset();
-            } else {
-                tokio::time::sleep(pause).await;
+            match self.round(pause).await {
+                Ended::Outdated => self.backoff.reset(),
+                // One that ends soon counts as a failure, so that a server that takes connections
+                // only to drop them is not stormed.
+                Ended::Lost(lasted) if lasted >= SETTLED_AFTER => self.backoff.reset(),
+                _ => tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // With another TLS configuration it may go better.
+                    _ = self.generation.changed() => {}
+                },
             }
+            self.rounds += 1;
         }
     }
 
-    /// One candidate after the other, until one serves; how long it did. `pause` is what follows
-    /// if none does.
-    async fn round(&self, pause: Duration) -> Option<Duration> {
+    /// One candidate after the other, until one serves; how that ended. `pause` is what follows if
+    /// none does.
+    async fn round(&mut self, pause: Duration) -> Ended {
+        let generation = *self.generation.borrow_and_update();
         let mut names = self.names();
+        let mut last = None;
         for candidate in self.candidates() {
             let served = match self.connect(&candidate.endpoint).await {
                 Ok(opened) => {
@@ -115,11 +174,15 @@ impl<N: Network> Control<N> {
                 }
                 Err(error) => Err(error),
             };
+            // What happened under the configuration of before says nothing about this one.
+            if served.is_err() && generation != *self.generation.borrow() {
+                return Ended::Outdated;
+            }
             match served {
-                Ok(lasted) => return Some(lasted),
+                Ok(ended) => return ended,
                 Err(error) => {
                     let refused = matches!(error.failure, Failure::BadCredentials(_));
-                    self.failed(error, pause);
+                    last = Some(self.failed(error, pause));
                     if refused {
                         // The others would refuse it too, and lock the account.
                         break;
@@ -127,7 +190,10 @@ impl<N: Network> Control<N> {
                 }
             }
         }
-        None
+        self.shared
+            .renewal
+            .fail(&RequestError::NoConnection { last });
+        Ended::Failed
     }
 
     /// Nodes with connections, then by turns contact points and other nodes.
@@ -163,24 +229,19 @@ impl<N: Network> Control<N> {
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Opened<N::Stream>, ConnectError> {
-        let tls = self.shared.tls.as_ref();
-        let tls = tls.map(|tls| tls.endpoint(endpoint)).transpose();
-        let tls = tls.map_err(|error| ConnectError {
-            endpoint: endpoint.to_string().into(),
-            address: None,
-            failure: Failure::Tls(error.to_string()),
-        })?;
-        let (network, shared) = (&*self.network, &*self.shared);
-        open(network, endpoint, shared, tls.as_ref(), Role::Control).await
+        open(&*self.network, endpoint, &self.shared, Role::Control).await
     }
 
-    /// Registers for events, and stays until the connection ends.
+    /// Registers for events, and stays until the connection ends or is to be replaced.
     async fn serve(
-        &self,
+        &mut self,
         opened: Opened<N::Stream>,
         contact_point: bool,
         names: &mut Names,
-    ) -> Result<Duration, ConnectError> {
+    ) -> Result<Ended, ConnectError> {
+        if !self.shared.is_current(&opened.info) {
+            return Ok(Ended::Outdated);
+        }
         let on_event = {
             let shared = Arc::clone(&self.shared);
             move |body: &[u8]| shared.server_event(body)
@@ -189,6 +250,7 @@ impl<N: Network> Control<N> {
             ConnectionTask::new(opened, &self.shared, Some(Box::new(on_event)));
         let connection = Arc::new(connection);
         let info = Arc::clone(&connection.info);
+        let own = info.tls.as_ref().map_or(0, |tls| tls.generation);
         let mut running = JoinSet::new();
         running.spawn(task);
         self.register(&connection)
@@ -202,32 +264,40 @@ impl<N: Network> Control<N> {
         self.shared.stats.control_connections_opened.add();
         let opened = ControlInfo {
             number: self.shared.stats.control_connections_opened.get(),
-            connection: info,
+            connection: Arc::clone(&info),
             contact_point,
             names,
         };
-        self.shared.control.store(Some(Arc::clone(&connection)));
-        let events = &self.shared.events;
-        let info = Arc::clone(&connection.info);
-        events.event(Event::Opened {
+        let before = self.shared.control.swap(Some(Arc::clone(&connection)));
+        self.shared.renewal.done(own);
+        self.shared.events.event(Event::Opened {
             info: Arc::clone(&info),
             open: 1,
             wanted: 1,
         });
-        events.event(Event::ControlOpened(Arc::new(opened)));
-        let ended = running.join_next().await;
-        self.shared.control.store(None);
-        events.event(Event::ControlClosed);
-        let lasted = connection.opened.elapsed();
-        events.event(Event::Closed {
-            info,
-            failure: Some(ended.and_then(Result::ok).unwrap_or(Failure::Panic)),
-            lasted,
-            failures: 0,
-            open: 0,
-            wanted: 1,
-        });
-        Ok(lasted)
+        self.shared
+            .events
+            .event(Event::ControlOpened(Arc::new(opened)));
+        if let Some(before) = before {
+            before.drain(self.shared.config.timeouts.login);
+        }
+        tokio::select! {
+            ended = running.join_next() => {
+                let failure = ended.and_then(Result::ok).unwrap_or(Failure::Panic);
+                self.shared.control_ended(&connection, failure);
+                Ok(Ended::Lost(connection.opened.elapsed()))
+            }
+            // Checked at once as well: it may have happened while this one was being opened.
+            () = outdated(&mut self.generation, own) => {
+                let shared = Arc::clone(&self.shared);
+                self.before.spawn(async move {
+                    let ended = running.join_next().await;
+                    let failure = ended.and_then(Result::ok).unwrap_or(Failure::Panic);
+                    shared.control_ended(&connection, failure);
+                });
+                Ok(Ended::Outdated)
+            }
+        }
     }
 
     async fn register(&self, connection: &Connection) -> Result<(), Failure> {
@@ -277,18 +347,27 @@ impl<N: Network> Control<N> {
         }
     }
 
-    fn failed(&self, error: ConnectError, retry_in: Duration) {
+    fn failed(&self, error: ConnectError, retry_in: Duration) -> Arc<ConnectError> {
         let error = Arc::new(error);
         self.shared.stats.connect_failures.add();
         if self.shared.table.load().is_empty() {
             self.shared.last_error.store(Some(Arc::clone(&error)));
         }
         self.shared.events.event(Event::ConnectFailed {
-            error,
+            error: Arc::clone(&error),
             node: None,
             failures: self.backoff.failures(),
             retry_in,
         });
+        error
+    }
+}
+
+/// Waits until another TLS configuration than this one is in force.
+async fn outdated(generation: &mut watch::Receiver<u64>, own: u64) {
+    // The sender is the cluster's, which outlives its connections.
+    if generation.wait_for(|now| *now != own).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -308,6 +387,24 @@ impl Names {
 }
 
 impl Shared {
+    /// A control connection has ended; nothing has failed if another had taken its place.
+    fn control_ended(&self, connection: &Arc<Connection>, failure: Failure) {
+        let own = Some(Arc::clone(connection));
+        let present = self.control.compare_and_swap(&own, None);
+        let was_present = present.as_ref().is_some_and(|c| Arc::ptr_eq(c, connection));
+        if was_present {
+            self.events.event(Event::ControlClosed);
+        }
+        self.events.event(Event::Closed {
+            info: Arc::clone(&connection.info),
+            failure: was_present.then_some(failure),
+            lasted: connection.opened.elapsed(),
+            failures: 0,
+            open: 0,
+            wanted: 1,
+        });
+    }
+
     fn server_event(&self, body: &[u8]) {
         // One that can't be read may be of a kind to come: it is worth a look, not the connection.
         let event = ServerEvent::read(body)

@@ -51,12 +51,18 @@ pub enum Failure {
     /// The server's certificate is not acceptable.
     #[error("server's certificate refused: {0}")]
     Certificate(CertificateProblem),
-    /// The server refused our certificate, or wants one.
+    /// The server wants a certificate, and none is configured.
+    #[error("the server wants a certificate of ours: {0}")]
+    CertificateMissing(String),
+    /// The server refused our certificate.
     #[error("the server refused our certificate: {0}")]
     CertificateRejected(String),
-    /// No TLS version or cipher suite in common.
-    #[error("no TLS parameters in common: {0}")]
-    TlsParameters(String),
+    /// No TLS version in common.
+    #[error("no TLS version in common: {0}")]
+    TlsVersion(String),
+    /// No cipher suite, key exchange group or kind of signature in common.
+    #[error("no cipher suite or group in common: {0}")]
+    TlsCipher(String),
     /// The server ended the handshake.
     #[error("the server sent a TLS alert: {0}")]
     TlsAlert(String),
@@ -135,6 +141,38 @@ pub enum CertificateProblem {
     /// No trusted root signed it.
     #[error("unknown issuer")]
     UnknownIssuer,
+    /// It is signed by its own key, and is not itself trusted.
+    #[error("self-signed")]
+    SelfSigned,
+    /// It is X.509 v1, which has no names to verify.
+    #[error("X.509 v1")]
+    Version1,
+    /// Its issuer has withdrawn it.
+    #[error("revoked")]
+    Revoked,
+    /// Whether its issuer has withdrawn it can't be known, and must be.
+    #[error("revocation status unknown: {0}")]
+    RevocationUnknown(String),
+    /// It is none of those that may be shown.
+    #[error("not pinned: SHA-256 {fingerprint}")]
+    Pin {
+        /// SHA-256 of the certificate, in hexadecimal digits.
+        fingerprint: String,
+    },
+    /// It has no names to verify: a common name is none.
+    #[error("no subject alternative name, so not valid for {name}")]
+    NoSubjectAltName {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// It is not for this IP address.
+    #[error("not valid for the address {expected}, but for {presented:?}")]
+    Address {
+        /// The address that was asked for.
+        expected: String,
+        /// The names in the certificate.
+        presented: Vec<String>,
+    },
     /// It is for other names.
     #[error("not valid for {expected}, but for {presented:?}")]
     Name {

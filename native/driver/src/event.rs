@@ -1,11 +1,12 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use palladion_cql::ServerEvent;
 
-use crate::connection::ConnectionInfo;
+use crate::connection::{ConnectionInfo, Role, TlsInfo};
 use crate::node::NodeId;
+use crate::tls::SessionChange;
 use crate::{ConnectError, Failure};
 
 /// Something that happened to a cluster.
@@ -30,6 +31,30 @@ pub enum Event {
         failures: u32,
         /// Until the next attempt.
         retry_in: Duration,
+    },
+    /// A TLS handshake is over.
+    Handshake {
+        /// What the connection is for.
+        role: Role,
+        /// Its endpoint.
+        endpoint: Arc<str>,
+        /// The address behind it.
+        address: SocketAddr,
+        /// From its first byte to its end.
+        duration: Duration,
+        /// What came of it.
+        outcome: Result<Arc<TlsInfo>, Failure>,
+    },
+    /// Something happened to sessions.
+    Sessions {
+        /// The endpoint they are for.
+        endpoint: Arc<str>,
+        /// The name that was verified on it.
+        verified_name: Option<Arc<str>>,
+        /// What.
+        change: SessionChange,
+        /// To how many.
+        count: u64,
     },
     /// A connection ended.
     Closed {

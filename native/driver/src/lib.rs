@@ -19,6 +19,7 @@ mod node;
 mod overflow;
 mod pool;
 mod prepared;
+pub mod probe;
 mod refusal;
 mod request;
 mod secret;
@@ -26,7 +27,7 @@ mod stats;
 mod table;
 pub mod tls;
 
-pub use cluster::{Cluster, NodeStatus, Phase, Refused, Status, Waiter};
+pub use cluster::{Cluster, NodeStatus, Phase, PreparedTls, Refused, Status, Waiter};
 pub use config::ClusterConfig;
 pub use error::{CertificateProblem, ConnectError, Failure, RequestError, Step};
 pub use event::{ControlInfo, Event, EventSink, NoEvents};

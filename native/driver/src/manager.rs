@@ -27,6 +27,8 @@ pub(crate) enum Order {
     Nudge(NodeId),
     RetryIn(NodeId, Duration),
     Reconnect(Arc<Countdown>),
+    /// As a reconnection, of the connections there are: a node without any keeps nobody waiting.
+    Replace(Arc<Countdown>),
 }
 
 pub(crate) struct Manager<N: Network> {
@@ -86,15 +88,17 @@ impl<N: Network> Manager<N> {
             Order::Nodes(nodes) => self.set_nodes(nodes),
             Order::Nudge(node) => self.command(node, Command::Nudge),
             Order::RetryIn(node, pause) => self.command(node, Command::RetryIn(pause)),
-            Order::Reconnect(countdown) => {
-                for pool in self.pools.values().filter(|pool| !pool.leaving) {
-                    let command = Command::Reconnect(Arc::clone(&countdown));
-                    match pool.commands.try_send(command) {
-                        Ok(()) => {}
-                        Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
-                        Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
-                    }
-                }
+            Order::Reconnect(countdown) => self.command_all(&countdown, Command::Reconnect),
+            Order::Replace(countdown) => self.command_all(&countdown, Command::Replace),
+        }
+    }
+
+    fn command_all(&self, countdown: &Arc<Countdown>, command: fn(Arc<Countdown>) -> Command) {
+        for pool in self.pools.values().filter(|pool| !pool.leaving) {
+            match pool.commands.try_send(command(Arc::clone(countdown))) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => countdown.fail(RequestError::Overloaded),
+                Err(TrySendError::Closed(_)) => countdown.fail(RequestError::Closed),
             }
         }
     }
@@ -189,17 +193,11 @@ impl<N: Network> Manager<N> {
         spec: &Arc<NodeSpec>,
         before: Option<PoolId>,
     ) -> Option<(PoolId, Arc<Health>)> {
-        let tls = match &self.shared.tls {
-            Some(tls) => match tls.endpoint(&spec.endpoint) {
-                Ok(tls) => Some(tls),
-                Err(error) => {
-                    // The one before stays, if there is one: better than none.
-                    self.unusable(spec, error.to_string());
-                    return None;
-                }
-            },
-            None => None,
-        };
+        if let Err(failure) = self.shared.endpoint_tls(&spec.endpoint) {
+            // The one before stays, if there is one: better than none.
+            self.unusable(spec, failure);
+            return None;
+        }
         if let Some(pool) = before.and_then(|id| self.pools.get_mut(&id)) {
             pool.leaving = true;
             pool.wish.send_modify(|wish| wish.open = false);
@@ -221,7 +219,6 @@ impl<N: Network> Manager<N> {
             Arc::clone(&self.shared),
             Arc::clone(&self.network),
             (id, spec.id, spec.endpoint.clone()),
-            tls,
             Arc::clone(&health),
             (wished, receiver, stopped),
             predecessors,
@@ -248,11 +245,11 @@ impl<N: Network> Manager<N> {
         }
     }
 
-    fn unusable(&self, spec: &NodeSpec, problem: String) {
+    fn unusable(&self, spec: &NodeSpec, failure: Failure) {
         let error = Arc::new(ConnectError {
             endpoint: spec.endpoint.to_string().into(),
             address: None,
-            failure: Failure::Tls(problem),
+            failure,
         });
         self.shared.stats.connect_failures.add();
         self.shared.last_error.store(Some(Arc::clone(&error)));
@@ -293,7 +290,7 @@ impl<N: Network> Manager<N> {
     async fn close(mut self, how: Stop) {
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
-            if let Order::Reconnect(countdown) = order {
+            if let Order::Reconnect(countdown) | Order::Replace(countdown) = order {
                 countdown.fail(RequestError::Closed);
             }
         }

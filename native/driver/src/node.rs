@@ -35,7 +35,7 @@ impl From<&ContactPoint> for Endpoint {
         Self {
             host: point.host.clone(),
             port: point.port,
-            verified_name: None,
+            verified_name: point.verified_name.clone(),
             sni: None,
         }
     }

@@ -17,7 +17,6 @@ use crate::manager::{stopped, Countdown};
 use crate::network::Network;
 use crate::node::{Endpoint, NodeId};
 use crate::table::{Health, PoolId};
-use crate::tls::EndpointTls;
 use crate::{ConnectError, Failure, RequestError};
 
 /// A replaced connection has so long to answer what it has taken on.
@@ -28,6 +27,8 @@ const NUDGED_WITHIN: Duration = Duration::from_millis(200);
 
 pub(crate) enum Command {
     Reconnect(Arc<Countdown>),
+    /// As a reconnection, if there is a connection.
+    Replace(Arc<Countdown>),
     /// The node may be there again.
     Nudge,
     /// What the user's own policy says of the next attempt.
@@ -54,22 +55,30 @@ pub(crate) struct Pool<N: Network> {
     id: PoolId,
     node: NodeId,
     endpoint: Endpoint,
-    tls: Option<Arc<EndpointTls>>,
     health: Arc<Health>,
     wish: watch::Receiver<Wish>,
     commands: mpsc::Receiver<Command>,
     stop: watch::Receiver<Stop>,
+    /// Told of other TLS configurations.
+    generation: watch::Receiver<u64>,
     predecessors: Vec<Predecessor>,
     /// Whether the node could be reached last; nothing while that is not known.
     up: Option<bool>,
     members: Vec<Member>,
-    attempts: JoinSet<Result<Opened<N::Stream>, ConnectError>>,
+    attempts: JoinSet<Attempt<N::Stream>>,
     running: JoinSet<Failure>,
     backoff: Backoff,
     /// The last attempt failed: one at a time until one succeeds.
     probing: bool,
     retry_at: Option<Instant>,
     reconnecting: Vec<Arc<Countdown>>,
+}
+
+/// An attempt to connect.
+struct Attempt<S> {
+    /// Of the TLS configuration that was in force when it began.
+    generation: Option<u64>,
+    result: Result<Opened<S>, ConnectError>,
 }
 
 struct Member {
@@ -92,7 +101,6 @@ impl<N: Network> Pool<N> {
         shared: Arc<Shared>,
         network: Arc<N>,
         (id, node, endpoint): (PoolId, NodeId, Endpoint),
-        tls: Option<EndpointTls>,
         health: Arc<Health>,
         (wish, commands, stop): (
             watch::Receiver<Wish>,
@@ -102,17 +110,18 @@ impl<N: Network> Pool<N> {
         predecessors: Vec<Predecessor>,
     ) -> Self {
         let backoff = Backoff::new(&shared.config.reconnect);
+        let generation = shared.in_force.subscribe();
         Self {
             shared,
             network,
             id,
             node,
             endpoint,
-            tls: tls.map(Arc::new),
             health,
             wish,
             commands,
             stop,
+            generation,
             predecessors,
             up: None,
             members: Vec::new(),
@@ -143,6 +152,7 @@ impl<N: Network> Pool<N> {
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = until(retry_at), if retry_at.is_some() => self.retry_at = None,
                 Ok(()) = self.wish.changed() => self.trim(),
+                Ok(()) = self.generation.changed() => self.retire_outdated(),
                 how = stopped(&mut self.stop) => return self.close(how).await,
             }
         }
@@ -186,6 +196,9 @@ impl<N: Network> Pool<N> {
         let wanted = self.size();
         let under_way = self.attempts.len();
         let missing = wanted.saturating_sub(self.count(Role::Serving) + under_way);
+        if missing == 0 {
+            return;
+        }
         for _ in 0..missing.min(self.wave().saturating_sub(under_way)) {
             self.attempt();
         }
@@ -199,9 +212,9 @@ impl<N: Network> Pool<N> {
         }
         // One node is not to take all handshakes for itself: it may hang.
         let fair = (self.shared.config.max_handshakes / 2).max(1);
-        match &self.tls {
-            Some(tls) => tls.resumable().clamp(1, fair),
-            None => fair,
+        match self.shared.endpoint_tls(&self.endpoint) {
+            Ok(Some(tls)) => tls.resumable().clamp(1, fair),
+            _ => fair,
         }
     }
 
@@ -209,23 +222,30 @@ impl<N: Network> Pool<N> {
         let shared = Arc::clone(&self.shared);
         let network = Arc::clone(&self.network);
         let endpoint = self.endpoint.clone();
-        let tls = self.tls.clone();
         let role = ConnectionRole::Pool(self.node);
         let probing = self.probing;
+        let generation = shared.generation();
         self.attempts.spawn(async move {
             // Nodes that failed may hang: they leave room for others.
             let _probe = match probing {
                 true => shared.probes.acquire().await.ok(),
                 false => None,
             };
-            open(&*network, &endpoint, &shared, tls.as_deref(), role).await
+            let result = open(&*network, &endpoint, &shared, role).await;
+            Attempt { generation, result }
         });
     }
 
-    fn attempted(&mut self, attempt: Result<Result<Opened<N::Stream>, ConnectError>, JoinError>) {
+    fn attempted(&mut self, attempt: Result<Attempt<N::Stream>, JoinError>) {
         match attempt {
-            Ok(Ok(opened)) => self.opened(opened),
-            Ok(Err(error)) => self.failed(error),
+            Ok(attempt) => match attempt.result {
+                // What another TLS configuration let in does not get into the table.
+                Ok(opened) if !self.shared.is_current(&opened.info) => {}
+                Ok(opened) => self.opened(opened),
+                // It says nothing about the configuration that is in force now.
+                Err(_) if attempt.generation != self.shared.generation() => {}
+                Err(error) => self.failed(error),
+            },
             Err(error) if error.is_cancelled() => {}
             Err(_) => self.failed(ConnectError {
                 endpoint: self.endpoint.to_string().into(),
@@ -358,16 +378,17 @@ impl<N: Network> Pool<N> {
         let now = Instant::now();
         match command {
             Command::Reconnect(countdown) => {
-                if self.reconnecting.len() >= MAX_RECONNECTING {
-                    return countdown.fail(RequestError::Overloaded);
+                if self.await_whole(countdown) {
+                    self.retire(|_| true);
                 }
-                for member in &mut self.members {
-                    if member.role == Role::Serving {
-                        member.role = Role::Retiring;
-                    }
+            }
+
+            Command::Replace(countdown) => {
+                self.retire_outdated();
+                // A node without any connection keeps nobody waiting.
+                if self.open() > 0 || !self.predecessors.is_empty() {
+                    self.await_whole(countdown);
                 }
-                self.retry_at = None;
-                self.reconnecting.push(countdown);
             }
             Command::Nudge => {
                 let soon = now + NUDGED_WITHIN.mul_f64(random_fraction());
@@ -378,6 +399,33 @@ impl<N: Network> Pool<N> {
                 self.retry_at = self.retry_at.map(|_| now + pause);
             }
         }
+    }
+
+    /// Lets a caller wait for the replacing of connections, if not too many do.
+    fn await_whole(&mut self, countdown: Arc<Countdown>) -> bool {
+        let has_room = self.reconnecting.len() < MAX_RECONNECTING;
+        if has_room {
+            self.reconnecting.push(countdown);
+        } else {
+            countdown.fail(RequestError::Overloaded);
+        }
+        has_room
+    }
+
+    /// Opens every connection anew that was made under another TLS configuration.
+    fn retire_outdated(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.retire(|connection| !shared.is_current(&connection.info));
+    }
+
+    /// Opens these connections anew, at once.
+    fn retire(&mut self, which: impl Fn(&Connection) -> bool) {
+        for member in &mut self.members {
+            if member.role == Role::Serving && which(&member.connection) {
+                member.role = Role::Retiring;
+            }
+        }
+        self.retry_at = None;
     }
 
     fn is_whole(&self) -> bool {
@@ -399,7 +447,7 @@ impl<N: Network> Pool<N> {
         self.shared.publish(self.id, &[]);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Reconnect(countdown) = command {
+            if let Command::Reconnect(countdown) | Command::Replace(countdown) = command {
                 self.reconnecting.push(countdown);
             }
         }
@@ -438,14 +486,7 @@ impl<N: Network> Pool<N> {
 impl Member {
     fn drain(&mut self) {
         self.role = Role::Draining;
-        self.connection.stop(Stop::Drain);
-        let connection = Arc::downgrade(&self.connection);
-        tokio::spawn(async move {
-            tokio::time::sleep(DRAINED_AFTER).await;
-            if let Some(connection) = connection.upgrade() {
-                connection.stop(Stop::Now);
-            }
-        });
+        self.connection.drain(DRAINED_AFTER);
     }
 }
 

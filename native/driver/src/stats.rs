@@ -38,9 +38,12 @@ counters! {
     handshakes_full,
     /// TLS handshakes that resumed a session.
     handshakes_resumed,
+    /// Of the full ones, those that took a round more because the server wanted another key
+    /// exchange group (HelloRetryRequest).
+    handshakes_hello_retry,
     /// TLS handshakes that failed.
     handshakes_failed,
-    /// Handshakes in which a session was offered.
+    /// Sessions taken from the cache for a handshake.
     sessions_offered,
     /// Sessions put into the cache.
     sessions_stored,
@@ -48,8 +51,18 @@ counters! {
     sessions_evicted,
     /// Sessions dropped because of their age.
     sessions_expired,
+    /// Sessions dropped because a certificate of the full handshake they descend from has expired,
+    /// or that handshake is too long ago.
+    sessions_lineage_expired,
+    /// Sessions dropped because of a refused login, a refused certificate or a reload.
+    sessions_purged,
+    /// Of these, those that were not resumed: the server did not take them, or they were past the
+    /// lifetime that it had given them.
+    sessions_rejected,
     /// Resumed handshakes refused because the certificate no longer passed.
     sessions_refused,
+    /// Replacements of the TLS configuration.
+    tls_reloads,
     /// Logins accepted.
     logins,
     /// Logins refused.
@@ -66,6 +79,10 @@ impl Counter {
     /// Adds one.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_many(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// The number.

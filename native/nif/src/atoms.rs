@@ -30,10 +30,13 @@ rustler::atoms! {
     palladion_events, connection_opened, connect_failed, connection_closed, node_up, node_down,
     control_opened, control_closed, topology_change, status_change, unknown_event,
     topology, control, pool, first, avoid,
+    handshake, full, full_with_hello_retry_request, resumed,
+    not_needed, not_tried,
+    sessions, stored, evicted, expired, lineage_expired, purged, refused, rejected,
 
     // Options
     local, remote, constant, custom,
-    peer, pkcs8, pkcs1, sec1,
+    peer, best_effort, pkcs8, pkcs1, sec1,
     tls12 = "tlsv1.2",
     tls13 = "tlsv1.3",
 }

@@ -9,7 +9,7 @@ use palladion_driver::{Cluster, RequestError, RequestState, Waiter};
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::config::{cluster_config, node_spec};
+use crate::config::{cluster_config, node_spec, tls_config};
 use crate::errors::{node_of, reply, NativeError};
 use crate::events::{self, Events, Sink};
 use crate::flights::Flights;
@@ -218,6 +218,26 @@ fn cluster_reconnect<'a>(env: Env<'a>, handle: Term<'a>, reference: Term<'a>) ->
             .access
             .handle
             .spawn(async move { cluster.reconnect(waiter) });
+        Ok(request)
+    });
+    reply(env, waiting)
+}
+
+/// Replaces the TLS configuration and all connections. `{ref, :ok}` or `{ref, error}` follows when
+/// it's done.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn tls_reload<'a>(env: Env<'a>, handle: Term<'a>, tls: Term<'a>, reference: Term<'a>) -> Term<'a> {
+    let waiting = handle_of(handle).and_then(|handle| {
+        let cluster = Arc::clone(handle.cluster()?.as_ref().ok_or_else(NativeError::closed)?);
+        let tls = tls_config(tls)?;
+        let prepared = cluster
+            .prepare_tls(tls)
+            .map_err(|e| NativeError::bad_config("tls", e))?;
+        let (request, waiter) = waiter(env, reference);
+        handle
+            .access
+            .handle
+            .spawn(async move { cluster.reload_tls(prepared, waiter) });
         Ok(request)
     });
     reply(env, waiting)

@@ -1,19 +1,23 @@
 //! A cluster's configuration, from the map that `Palladion.Config` makes.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use palladion_driver::config::{
     AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy,
     Timeouts,
 };
+use palladion_driver::probe::ProbeConfig;
 use palladion_driver::tls::{
-    Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsVersion, VerifiedName,
+    CrlCheck, Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsVersion, VerifiedName,
 };
 use palladion_driver::{ClusterConfig, Distance, Endpoint, NodeSpec, Secret};
 use rustler::{Atom, Binary, Decoder, ResourceArc, Term};
 
 use crate::atoms;
 use crate::errors::{node_of, NativeError};
+use crate::runtime::Threads;
 use crate::secret::SecretResource;
 
 pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError> {
@@ -26,6 +30,7 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             Ok(ContactPoint {
                 host: point.get("host")?,
                 port: point.get("port")?,
+                verified_name: point.get("verified_name")?,
             })
         })
         .collect::<Result<_, NativeError>>()?;
@@ -66,7 +71,7 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             max: map.millis("reconnect_max")?,
         },
         discover: true,
-        tls: map.section("tls")?.map(tls).transpose()?,
+        tls: map.section("tls")?.map(tls_config).transpose()?,
         auth: map.section("auth")?.map(auth).transpose()?,
         max_handshakes: map.get("max_handshakes")?,
     })
@@ -107,16 +112,60 @@ pub(crate) fn node_spec(map: Term<'_>) -> Result<Option<NodeSpec>, NativeError> 
     }))
 }
 
-fn tls(map: Term<'_>) -> Result<TlsConfig, NativeError> {
+/// What `Palladion.Doctor` wants to look at.
+pub(crate) fn probe_config(map: Term<'_>) -> Result<(ProbeConfig, Threads), NativeError> {
+    let map = Options(map);
+    let port = map.get("port")?;
+    let address: String = map.get("address")?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| NativeError::bad_config("address", "is no IP address"))?;
+    let config = ProbeConfig {
+        endpoint: Endpoint {
+            host: map.get("host")?,
+            port,
+            verified_name: None,
+            sni: None,
+        },
+        address: SocketAddr::new(address, port),
+        tls: map.section("tls")?.map(tls_config).transpose()?,
+        auth: map.section("auth")?.map(auth).transpose()?,
+        cql: map.get("cql")?,
+        resume: map.get("resume")?,
+        client: ClientIdentity {
+            driver_name: "Palladion".to_owned(),
+            driver_version: map.get("driver_version")?,
+            application_name: Some("Palladion doctor".to_owned()),
+            application_version: None,
+            client_id: map.get("client_id")?,
+        },
+        timeouts: Timeouts {
+            connect: map.millis("connect_timeout")?,
+            tls: map.millis("tls_timeout")?,
+            login: map.millis("login_timeout")?,
+            // It does not live long enough for one.
+            heartbeat_interval: Duration::MAX,
+            heartbeat: Duration::MAX,
+        },
+    };
+    let threads = Threads {
+        workers: map.get("workers")?,
+        decoders: map.get("decoders")?,
+    };
+    Ok((config, threads))
+}
+
+/// The security configuration, from the map that stands in the cluster's and in a reload's.
+pub(crate) fn tls_config(map: Term<'_>) -> Result<TlsConfig, NativeError> {
     let map = Options(map);
     let verify: Atom = map.get("verify")?;
-    let versions = map.get::<Vec<Atom>>("versions")?;
-    let cache = map.section("session_cache")?;
-    let chain = map.binaries("cert_chain")?;
-    let key = map.get::<Option<(Atom, ResourceArc<SecretResource>)>>("key")?;
+    let key_log: Option<String> = map.get("key_log")?;
     Ok(TlsConfig {
-        verify: verify == atoms::peer(),
+        verify: verified(verify)?,
         roots: map.binaries("cacerts")?,
+        pins: pins(&map)?,
+        crls: map.binaries("crls")?,
+        crl_check: crl_check(map.get("crl_check")?),
         verified_name: match map.name_or_false("verified_name")? {
             None => VerifiedName::Endpoint,
             Some(None) => VerifiedName::Unchecked,
@@ -127,25 +176,71 @@ fn tls(map: Term<'_>) -> Result<TlsConfig, NativeError> {
             Some(None) => Sni::Disabled,
             Some(Some(name)) => Sni::Fixed(name),
         },
-        identity: key.map(|(form, key)| Identity {
-            chain,
-            key_form: key_form(form),
-            key: key.0.clone(),
-        }),
-        versions: versions
+        identity: identity(&map)?,
+        versions: map
+            .get::<Vec<Atom>>("versions")?
             .into_iter()
-            .filter_map(|version| {
-                if version == atoms::tls12() {
-                    Some(TlsVersion::V12)
-                } else if version == atoms::tls13() {
-                    Some(TlsVersion::V13)
-                } else {
-                    None
-                }
-            })
+            .filter_map(tls_version)
             .collect(),
-        session_cache: cache.map(session_cache).transpose()?,
+        cipher_suites: map.names("cipher_suites")?,
+        groups: map.names("groups")?,
+        key_log: key_log.map(PathBuf::from),
+        session_cache: map
+            .section("session_cache")?
+            .map(session_cache)
+            .transpose()?,
     })
+}
+
+fn verified(verify: Atom) -> Result<bool, NativeError> {
+    if verify == atoms::peer() {
+        Ok(true)
+    } else if verify == atoms::none() {
+        Ok(false)
+    } else {
+        Err(NativeError::bad_config("verify", "must be peer or none"))
+    }
+}
+
+fn pins(map: &Options<'_>) -> Result<Vec<[u8; 32]>, NativeError> {
+    let pins: Vec<Binary<'_>> = map.get("pins")?;
+    pins.iter()
+        .map(|pin| pin.as_slice().try_into())
+        .collect::<Result<_, _>>()
+        .map_err(|_| NativeError::bad_config("pins", "must have 32 bytes"))
+}
+
+fn crl_check(check: Atom) -> CrlCheck {
+    if check == atoms::peer() {
+        CrlCheck::Peer
+    } else if check == atoms::best_effort() {
+        CrlCheck::BestEffort
+    } else {
+        CrlCheck::Chain
+    }
+}
+
+fn identity(map: &Options<'_>) -> Result<Option<Identity>, NativeError> {
+    let chain = map.binaries("cert_chain")?;
+    let key = map.get::<Option<(Atom, ResourceArc<SecretResource>)>>("key")?;
+    if key.is_none() && !chain.is_empty() {
+        return Err(NativeError::bad_config("key", "is missing"));
+    }
+    Ok(key.map(|(form, key)| Identity {
+        chain,
+        key_form: key_form(form),
+        key: key.0.clone(),
+    }))
+}
+
+fn tls_version(version: Atom) -> Option<TlsVersion> {
+    if version == atoms::tls12() {
+        Some(TlsVersion::V12)
+    } else if version == atoms::tls13() {
+        Some(TlsVersion::V13)
+    } else {
+        None
+    }
 }
 
 fn session_cache(map: Term<'_>) -> Result<SessionCacheConfig, NativeError> {
@@ -153,6 +248,7 @@ fn session_cache(map: Term<'_>) -> Result<SessionCacheConfig, NativeError> {
     Ok(SessionCacheConfig {
         size: map.get("size")?,
         ttl: Duration::from_secs(map.get("ttl")?),
+        max_lineage: Duration::from_secs(map.get("max_lineage")?),
     })
 }
 
@@ -206,6 +302,12 @@ impl<'a> Options<'a> {
     fn binaries(&self, key: &'static str) -> Result<Vec<Vec<u8>>, NativeError> {
         let binaries: Vec<Binary<'a>> = self.get(key)?;
         Ok(binaries.iter().map(|bytes| bytes.to_vec()).collect())
+    }
+
+    /// Names, none for `nil`.
+    fn names(&self, key: &'static str) -> Result<Vec<String>, NativeError> {
+        let names: Option<Vec<String>> = self.get(key)?;
+        Ok(names.unwrap_or_default())
     }
 
     /// `nil`, `false` or a name.

@@ -66,7 +66,7 @@ impl NativeError {
         }
     }
 
-    fn named(kind: &'static str) -> Self {
+    pub(crate) fn named(kind: &'static str) -> Self {
         Self {
             kind: Kind::Name(kind),
             fields: Vec::new(),
@@ -229,10 +229,14 @@ impl From<&Failure> for NativeError {
             F::NotTls => Self::named("not_tls"),
             F::RequiresTls => Self::named("server_requires_tls"),
             F::Certificate(problem) => certificate(problem),
+            F::CertificateMissing(alert) => {
+                Self::named("client_certificate_missing").with("detail", alert.as_str())
+            }
             F::CertificateRejected(alert) => {
                 Self::named("certificate_rejected").with("detail", alert.as_str())
             }
-            F::TlsParameters(detail) => Self::named("tls_version").with("detail", detail.as_str()),
+            F::TlsVersion(detail) => Self::named("tls_version").with("detail", detail.as_str()),
+            F::TlsCipher(detail) => Self::named("cipher_mismatch").with("detail", detail.as_str()),
             F::TlsAlert(alert) => Self::named("tls_alert").with("detail", alert.as_str()),
             F::Tls(detail) => Self::named("tls_failed").with("detail", detail.as_str()),
             F::BadCredentials(text) => {
@@ -274,12 +278,26 @@ fn certificate(problem: &palladion_driver::CertificateProblem) -> NativeError {
     use palladion_driver::CertificateProblem as P;
     match problem {
         P::UnknownIssuer => NativeError::named("unknown_ca"),
+        P::SelfSigned => NativeError::named("certificate_self_signed"),
+        P::Version1 => NativeError::named("certificate_v1"),
+        P::Revoked => NativeError::named("certificate_revoked"),
+        P::RevocationUnknown(detail) => {
+            NativeError::named("revocation_unknown").with("detail", detail.as_str())
+        }
+        P::Pin { fingerprint } => {
+            NativeError::named("pin_mismatch").with("fingerprint", fingerprint.as_str())
+        }
+        P::NoSubjectAltName { name } => {
+            NativeError::named("no_subject_alt_name").with("name", name.as_str())
+        }
         P::Name {
             expected,
             presented,
-        } => NativeError::named("name_mismatch")
-            .with("name", expected.as_str())
-            .with("names", Field::Texts(presented.clone())),
+        } => name_error("name_mismatch", expected, presented),
+        P::Address {
+            expected,
+            presented,
+        } => name_error("address_mismatch", expected, presented),
         P::Expired { not_after } => {
             NativeError::named("certificate_expired").with("not_after", *not_after)
         }
@@ -290,6 +308,12 @@ fn certificate(problem: &palladion_driver::CertificateProblem) -> NativeError {
             NativeError::named("certificate_invalid").with("detail", detail.as_str())
         }
     }
+}
+
+fn name_error(kind: &'static str, expected: &str, presented: &[String]) -> NativeError {
+    NativeError::named(kind)
+        .with("name", expected)
+        .with("names", Field::Texts(presented.to_vec()))
 }
 
 /// A server's ERROR as `{:server, map}`.

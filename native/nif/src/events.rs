@@ -4,18 +4,22 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use palladion_cql::ServerEvent;
+use palladion_driver::tls::SessionChange;
 use palladion_driver::{ControlInfo, Event, EventSink, NodeId};
 use rustler::types::map::map_new;
 use rustler::{Atom, Encoder, Env, LocalPid, OwnedEnv, Term};
 
 use crate::atoms;
 use crate::errors::{node_term, put, NativeError};
-use crate::status::connection;
+use crate::status::{connection, put_role, tls};
 
 /// Events kept while nobody takes them; then the oldest go first.
 const KEPT: usize = 4096;
+/// What is only told waits so long for more: waking a process costs more than an event does.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// Events that become terms at a time: well below a millisecond's work.
 const TAKEN: usize = 64;
 
@@ -78,22 +82,23 @@ impl Mailbox {
         (events, dropped, ring.told)
     }
 
-    fn put(&self, event: Event) {
+    /// Keeps an event; whom to tell that there is one, if that was not done yet.
+    fn put(&self, event: Event) -> Option<LocalPid> {
         let mut ring = lock(&self.ring);
         if ring.events.len() == KEPT {
             ring.events.pop_front();
             ring.dropped += 1;
         }
         ring.events.push_back(event);
-        let tell = match ring.owner {
-            Some(owner) if !ring.told => owner,
-            _ => return,
-        };
-        ring.told = true;
-        drop(ring);
-        // An owner that has just died is followed by another, which asks by itself.
-        let _ = OwnedEnv::new().send_and_clear(&tell, |_| atoms::palladion_events());
+        let owner = ring.owner.filter(|_| !ring.told);
+        ring.told |= owner.is_some();
+        owner
     }
+}
+
+/// An owner that has just died is followed by another, which asks by itself.
+fn tell(owner: LocalPid) {
+    let _ = OwnedEnv::new().send_and_clear(&owner, |_| atoms::palladion_events());
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,7 +119,17 @@ impl EventSink for Sink {
             event,
             Event::ControlOpened(_) | Event::ControlClosed | Event::Server(_)
         );
-        self.0.mailbox(of_topology).put(event);
+        let Some(owner) = self.0.mailbox(of_topology).put(event) else {
+            return;
+        };
+        if of_topology {
+            tell(owner);
+        } else {
+            tokio::spawn(async move {
+                tokio::time::sleep(GATHERED_FOR).await;
+                tell(owner);
+            });
+        }
     }
 }
 
@@ -136,6 +151,34 @@ pub(crate) fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
             let map = put(map, "failures", *failures);
             let map = put(map, "retry_in", retry_in.as_millis() as u64);
             (atoms::connect_failed(), map).encode(env)
+        }
+        Event::Handshake {
+            role,
+            endpoint,
+            address,
+            duration,
+            outcome,
+        } => {
+            let map = put_role(map_new(env), *role);
+            let map = put(map, "endpoint", &**endpoint);
+            let map = put(map, "address", address.to_string());
+            let map = put(map, "duration_us", duration.as_micros() as u64);
+            let done = outcome.as_ref().ok();
+            let map = put(map, "tls", done.map(|info| tls(env, info)));
+            let error = outcome.as_ref().err().map(NativeError::from);
+            let error = error.map(|error| error.with("endpoint", &**endpoint));
+            (atoms::handshake(), put(map, "error", error)).encode(env)
+        }
+        Event::Sessions {
+            endpoint,
+            verified_name,
+            change,
+            count,
+        } => {
+            let map = put(map_new(env), "endpoint", &**endpoint);
+            let map = put(map, "verified_name", verified_name.as_deref());
+            let map = put(map, "change", session_change(*change));
+            (atoms::sessions(), put(map, "count", *count)).encode(env)
         }
         Event::Closed {
             info,
@@ -166,6 +209,18 @@ pub(crate) fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
         Event::ControlOpened(info) => (atoms::control_opened(), control(env, info)).encode(env),
         Event::ControlClosed => (atoms::control_closed(), map_new(env)).encode(env),
         Event::Server(event) => server(env, event),
+    }
+}
+
+fn session_change(change: SessionChange) -> Atom {
+    match change {
+        SessionChange::Stored => atoms::stored(),
+        SessionChange::Evicted => atoms::evicted(),
+        SessionChange::Expired => atoms::expired(),
+        SessionChange::LineageExpired => atoms::lineage_expired(),
+        SessionChange::Purged => atoms::purged(),
+        SessionChange::Refused => atoms::refused(),
+        SessionChange::Rejected => atoms::rejected(),
     }
 }
 

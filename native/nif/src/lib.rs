@@ -10,6 +10,8 @@ mod config;
 mod errors;
 mod events;
 mod flights;
+mod pkcs12;
+mod probe;
 mod reply;
 mod request;
 mod results;

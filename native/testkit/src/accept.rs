@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -151,9 +152,9 @@ impl Open {
                 "1.3"
             }
         };
-        let client_cert = tls
-            .peer_certificates()
-            .is_some_and(|certs| !certs.is_empty());
+        let client = tls.peer_certificates().and_then(|certs| certs.first());
+        let client_fingerprint = client.and_then(|der| fingerprint(der));
+        let client_cert = client.is_some();
         if client_cert {
             add(&cells.client_certs, 1);
         }
@@ -162,6 +163,7 @@ impl Open {
             info.tls_version = Some(version);
             info.server_name = server_name;
             info.client_cert = client_cert;
+            info.client_fingerprint = client_fingerprint;
         });
     }
 
@@ -185,4 +187,11 @@ impl Drop for Open {
             .update(self.id, |info| info.open = false);
         self.shared.observed.notify();
     }
+}
+
+/// The SHA-256 of a certificate, in hexadecimal digits.
+fn fingerprint(der: &[u8]) -> Option<String> {
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?;
+    let hash = suite.common.hash_provider.hash(der);
+    Some(hash.as_ref().iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -1,16 +1,21 @@
 //! Certificates for tests: valid ones and every kind that a client must refuse.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Error;
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// The next certificate's serial number: no two of a process have the same.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// When a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +54,10 @@ pub struct CertOptions {
     pub validity: Validity,
     /// For a client instead of a server.
     pub client: bool,
+    /// Says of itself that it is a CA, as self-signed certificates often do.
+    pub ca: bool,
+    /// Where lists of what is revoked can be found: so many distribution points.
+    pub crl_urls: Vec<String>,
 }
 
 impl CertOptions {
@@ -77,6 +86,14 @@ impl CertOptions {
 
     fn params(&self) -> Result<CertificateParams, Error> {
         let mut params = CertificateParams::new(self.names.clone())?;
+        params.serial_number = Some(SERIAL.fetch_add(1, Ordering::Relaxed).into());
+        if self.ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let points = self.crl_urls.iter().map(|url| CrlDistributionPoint {
+            uris: vec![url.clone()],
+        });
+        params.crl_distribution_points = points.collect();
         let common_name = self.common_name.as_deref();
         let common_name = common_name.or(self.names.first().map(String::as_str));
         let common_name = common_name.unwrap_or("palladion testkit");
@@ -107,15 +124,18 @@ pub struct Identity {
     pub chain_pem: String,
     /// The key in PEM, not encrypted.
     pub key_pem: String,
+    serial: Vec<u8>,
 }
 
 impl Identity {
-    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+    fn new(params: &CertificateParams, certificate: &Certificate, key: &KeyPair) -> Self {
+        let serial = params.serial_number.as_ref();
         Self {
             chain: vec![certificate.der().clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             chain_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
+            serial: serial.map(|serial| serial.to_bytes()).unwrap_or_default(),
         }
     }
 }
@@ -127,6 +147,44 @@ impl Clone for Identity {
             key: self.key.clone_key(),
             chain_pem: self.chain_pem.clone(),
             key_pem: self.key_pem.clone(),
+            serial: self.serial.clone(),
+        }
+    }
+}
+
+/// A list of revoked certificates.
+#[derive(Debug, Clone, Default)]
+pub struct CrlOptions<'a> {
+    /// What is on it.
+    pub revoked: Vec<&'a Identity>,
+    /// From when it is, and when the next one is due.
+    pub validity: Validity,
+    /// It is about certificates that name one of these among their `crl_urls` only.
+    pub urls: Vec<String>,
+}
+
+impl CrlOptions<'_> {
+    fn params(&self) -> CertificateRevocationListParams {
+        let (from, until) = self.validity.bounds();
+        let revoked = self.revoked.iter().map(|identity| RevokedCertParams {
+            serial_number: identity.serial.clone().into(),
+            revocation_time: from.into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let point = (!self.urls.is_empty()).then(|| CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint {
+                uris: self.urls.clone(),
+            },
+            scope: None,
+        });
+        CertificateRevocationListParams {
+            this_update: from.into(),
+            next_update: until.into(),
+            crl_number: SERIAL.fetch_add(1, Ordering::Relaxed).into(),
+            issuing_distribution_point: point,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
         }
     }
 }
@@ -136,35 +194,82 @@ impl Clone for Identity {
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
+    /// Its own certificate and those above it, but for the root's: nothing for a root.
+    below_root: Vec<Certificate>,
 }
 
 impl Authority {
-    /// A new one, with a key of its own: nothing issued by another is trusted by its certificate.
+    /// A new root, with a key of its own: nothing issued by another is trusted by its certificate.
     pub fn new(common_name: &str) -> Result<Self, Error> {
-        let options = CertOptions {
-            common_name: Some(common_name.to_owned()),
-            ..CertOptions::default()
-        };
-        let mut params = options.params()?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.extended_key_usages = Vec::new();
-        // Issuers in a chain stay valid longer than what they issue.
-        params.not_before = (SystemTime::now() - 365 * DAY).into();
-        params.not_after = (SystemTime::now() + 3650 * DAY).into();
+        Self::self_signed(Self::params(common_name)?)
+    }
+
+    /// One whose own certificate is as told, and need not say that it is one.
+    pub fn with(options: &CertOptions) -> Result<Self, Error> {
+        Self::self_signed(options.params()?)
+    }
+
+    fn self_signed(params: CertificateParams) -> Result<Self, Error> {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         Ok(Self {
             issuer: Issuer::new(params, key),
             certificate,
+            below_root: Vec::new(),
         })
     }
 
-    /// Issues a certificate; the chain holds the leaf only.
+    /// A new one below this one.
+    pub fn intermediate(&self, common_name: &str) -> Result<Self, Error> {
+        let params = Self::params(common_name)?;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let mut below_root = vec![certificate.clone()];
+        below_root.extend(self.below_root.iter().cloned());
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            certificate,
+            below_root,
+        })
+    }
+
+    fn params(common_name: &str) -> Result<CertificateParams, Error> {
+        let options = CertOptions {
+            common_name: Some(common_name.to_owned()),
+            ca: true,
+            ..CertOptions::default()
+        };
+        let mut params = options.params()?;
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.extended_key_usages = Vec::new();
+        // Issuers in a chain stay valid longer than what they issue.
+        params.not_before = (SystemTime::now() - 365 * DAY).into();
+        params.not_after = (SystemTime::now() + 3650 * DAY).into();
+        Ok(params)
+    }
+
+    /// Issues a certificate; its chain goes up to the root and doesn't hold that.
     pub fn issue(&self, options: &CertOptions) -> Result<Identity, Error> {
         let key = KeyPair::generate()?;
-        let leaf = options.params()?.signed_by(&key, &self.issuer)?;
-        Ok(Identity::new(&leaf, &key))
+        let params = options.params()?;
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        let mut identity = Identity::new(&params, &leaf, &key);
+        for above in &self.below_root {
+            identity.chain.push(above.der().clone());
+            identity.chain_pem.push_str(&above.pem());
+        }
+        Ok(identity)
+    }
+
+    /// Issues a revocation list, in DER.
+    pub fn crl(&self, options: &CrlOptions<'_>) -> Result<Vec<u8>, Error> {
+        let list = options.params().signed_by(&self.issuer)?;
+        Ok(list.der().to_vec())
+    }
+
+    /// The same in PEM.
+    pub fn crl_pem(&self, options: &CrlOptions<'_>) -> Result<String, Error> {
+        Ok(options.params().signed_by(&self.issuer)?.pem()?)
     }
 
     /// Its certificate in DER.
@@ -181,8 +286,9 @@ impl Authority {
 /// A certificate signed by its own key.
 pub fn self_signed(options: &CertOptions) -> Result<Identity, Error> {
     let key = KeyPair::generate()?;
-    let certificate = options.params()?.self_signed(&key)?;
-    Ok(Identity::new(&certificate, &key))
+    let params = options.params()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Identity::new(&params, &certificate, &key))
 }
 
 #[cfg(test)]

@@ -213,6 +213,8 @@ pub struct ConnectionInfo {
     pub server_name: Option<String>,
     /// Whether the client showed a certificate.
     pub client_cert: bool,
+    /// Its SHA-256, in hexadecimal digits.
+    pub client_fingerprint: Option<String>,
     /// The options of STARTUP.
     pub startup: Vec<(String, String)>,
     /// Who logged in.
@@ -233,6 +235,7 @@ impl ConnectionInfo {
             tls_version: None,
             server_name: None,
             client_cert: false,
+            client_fingerprint: None,
             startup: Vec::new(),
             user: None,
             registered: Vec::new(),

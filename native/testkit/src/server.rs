@@ -169,6 +169,11 @@ impl Server {
         self.tls()?.set_identity(identity)
     }
 
+    /// What certificate it shows now.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        Ok(self.tls()?.identity())
+    }
+
     /// Changes who may log in; none: nobody has to.
     pub fn set_login(&self, login: Option<Login>) {
         *self.shared.login() = login;

@@ -7,7 +7,7 @@ use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
     WebPkiClientVerifier,
 };
-use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
 use crate::certs::Identity;
@@ -40,6 +40,8 @@ pub struct TlsOptions {
     pub tls12_tickets: bool,
     /// Whether it gives TLS 1.2 sessions an id and remembers them.
     pub tls12_session_ids: bool,
+    /// The cipher suites it accepts, if not all that it knows.
+    pub cipher_suites: Option<Vec<CipherSuite>>,
     /// The key exchange groups it accepts, if not all that it knows. A client that guesses another
     /// one first is sent a HelloRetryRequest (TLS 1.3).
     pub groups: Option<Vec<NamedGroup>>,
@@ -56,6 +58,7 @@ impl TlsOptions {
             tls13_tickets: 2,
             tls12_tickets: true,
             tls12_session_ids: true,
+            cipher_suites: None,
             groups: None,
             client_authorities: None,
         }
@@ -147,6 +150,10 @@ impl Tls {
         Ok(())
     }
 
+    pub(crate) fn identity(&self) -> Identity {
+        self.lock().options.identity.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +168,11 @@ fn config(options: &TlsOptions, sessions: &Sessions) -> Result<Arc<ServerConfig>
         Versions::Tls13 => TLS13,
     };
     let mut provider = aws_lc_rs::default_provider();
+    if let Some(suites) = &options.cipher_suites {
+        provider
+            .cipher_suites
+            .retain(|suite| suites.contains(&suite.suite()));
+    }
     if let Some(groups) = &options.groups {
         provider.kx_groups = aws_lc_rs::ALL_KX_GROUPS.to_vec();
         provider

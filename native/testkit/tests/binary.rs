@@ -177,3 +177,23 @@ fn the_end_of_its_input_is_its_own_end() {
     drop(testkit.input.take());
     assert!(testkit.process.wait().unwrap().success());
 }
+
+#[test]
+fn certificates_without_names_and_revocation_lists() {
+    let mut testkit = Testkit::start();
+    let dir = std::env::temp_dir().join(format!("palladion-testkit-crl-{}", std::process::id()));
+    let dir = dir.display();
+    let ciphers = "ciphers=TLS_AES_128_GCM_SHA256";
+    let started = testkit.ask(&format!(
+        "a start tls=1.3 dir={dir} cert= is_ca=true {ciphers}"
+    ));
+    assert!(started.starts_with("a ok "), "{started}");
+    let listed = testkit.ask(&format!("b crl dir={dir} name=revoked"));
+    let empty = testkit.ask(&format!("c crl dir={dir} name=empty revoke=false"));
+    let read = |answer: &str| std::fs::read_to_string(value(answer, "crl")).unwrap();
+    assert!(read(&listed).starts_with("-----BEGIN X509 CRL-----"));
+    assert!(read(&listed).len() > read(&empty).len());
+    let unknown = testkit.ask(&format!("d start tls=1.3 dir={dir} ciphers=RC4"));
+    assert!(unknown.starts_with("d error "), "{unknown}");
+    std::fs::remove_dir_all(dir.to_string()).unwrap();
+}

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use open::{open, within, Opened};
+pub(crate) use open::{connect_failure, handshake_failure, open, tls_info, within, Opened};
 pub(crate) use stream::MaybeTls;
 pub(crate) use task::ConnectionTask;
 
 use crate::node::NodeId;
+use crate::tls::ServerChain;
 use crate::Request;
 
 /// A connection that ends sooner counts as a failure: the next one waits, so that a server that
@@ -34,7 +35,7 @@ pub struct ConnectionInfo {
     /// The address behind it.
     pub address: SocketAddr,
     /// Its TLS session, if it has one.
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Arc<TlsInfo>>,
     /// The authenticator's class, if the server asked for a login.
     pub authenticator: Option<String>,
     /// CQL versions that the server supports.
@@ -69,14 +70,29 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The cipher suite.
     pub cipher: String,
-    /// Whether a session was resumed.
-    pub resumed: bool,
+    /// The key exchange group; none where keys were not exchanged anew.
+    pub group: Option<String>,
+    /// What kind of handshake it was.
+    pub handshake: HandshakeKind,
     /// The name that was verified, if one was.
     pub verified_name: Option<Arc<str>>,
-    /// The server's certificates, DER, its own first.
-    pub chain: Vec<Vec<u8>>,
+    /// The server's certificates.
+    pub chain: Arc<ServerChain>,
     /// The handshake's duration.
     pub duration: Duration,
+    /// How often the TLS configuration had been replaced.
+    pub generation: u64,
+}
+
+/// Kinds of handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeKind {
+    /// All of it.
+    Full,
+    /// All of it, with one round more, for the server wanted another key exchange group.
+    HelloRetry,
+    /// An earlier session was resumed.
+    Resumed,
 }
 
 /// The way to a connection's task. The task ends when it is told to, or by itself.
@@ -146,6 +162,18 @@ impl Connection {
     /// Answers to come that nobody waits for any more.
     pub fn orphans(&self) -> u64 {
         self.load.orphans.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Lets it answer what it has taken on, for so long.
+    pub(crate) fn drain(&self, limit: Duration) {
+        self.stop(Stop::Drain);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(limit) => Stop::Now.tell(&stop),
+                () = stop.closed() => {}
+            }
+        });
     }
 
     pub(crate) fn stop(&self, how: Stop) {

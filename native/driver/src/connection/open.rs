@@ -8,21 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rustls::HandshakeKind;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
-use super::{ConnectionInfo, MaybeTls, Role, TlsInfo};
+use super::{ConnectionInfo, HandshakeKind, MaybeTls, Role, TlsInfo};
 use crate::cluster::Shared;
-use crate::config::ClusterConfig;
 use crate::error::Step;
+use crate::event::Event;
 use crate::login;
 use crate::network::Network;
 use crate::node::Endpoint;
-use crate::tls::{failure_of, EndpointTls, View};
-use crate::{ConnectError, Failure, Stats};
+use crate::tls::{failure_of, group_name, suite_name, EndpointTls, Offer, OurCertificate, View};
+use crate::{ConnectError, Failure};
 
 /// A TCP connection that takes longer is not counted among the handshakes until it is there.
 const SLOW_CONNECT: Duration = Duration::from_millis(250);
@@ -45,7 +44,6 @@ pub(crate) async fn open<N: Network>(
     network: &N,
     endpoint: &Endpoint,
     shared: &Shared,
-    tls: Option<&EndpointTls>,
     role: Role,
 ) -> Result<Opened<N::Stream>, ConnectError> {
     let name: Arc<str> = endpoint.to_string().into();
@@ -64,13 +62,11 @@ pub(crate) async fn open<N: Network>(
     for address in addresses {
         let attempt = Attempt {
             network,
+            endpoint,
             name: &name,
             address,
             role,
             shared,
-            config: &shared.config,
-            tls,
-            stats: &shared.stats,
         };
         match attempt.run().await {
             Ok(opened) => return Ok(opened),
@@ -101,49 +97,60 @@ fn is_about_the_server(failure: &Failure) -> bool {
 
 struct Attempt<'a, N> {
     network: &'a N,
+    endpoint: &'a Endpoint,
     name: &'a Arc<str>,
     address: SocketAddr,
     role: Role,
     shared: &'a Shared,
-    config: &'a ClusterConfig,
-    tls: Option<&'a EndpointTls>,
-    stats: &'a Stats,
 }
 
 impl<N: Network> Attempt<'_, N> {
     async fn run(&self) -> Result<Opened<N::Stream>, Failure> {
         let _turn = self.shared.refusal.pass().await;
-        let (tcp, permit, started) = self.connect_in_turn().await?;
-        let Some(tls) = self.tls else {
-            return self.login(MaybeTls::Plain(tcp), None, started).await;
+        let (tcp, mut permit, started) = self.connect_in_turn().await?;
+        // Not before it's needed: it may be replaced while this one waits.
+        let Some(tls) = self.shared.endpoint_tls(self.endpoint)? else {
+            let plain = MaybeTls::Plain(tcp);
+            let ours = OurCertificate::NotAsked;
+            return self.login(plain, None, ours, started).await;
         };
-        let (stream, view, duration) = match self.secure(tls, tcp).await? {
-            Some(secured) => secured,
-            None => {
+        let secured = match self.secure(&tls, tcp, Offer::Session).await {
+            Ok(secured) => secured,
+            Err(Unsecured::Failed(failure)) => return Err(failure),
+            Err(Unsecured::Session(view)) => {
                 drop(permit);
-                self.stats.sessions_refused.add();
-                tls.purge();
-                // Stale again: another connection's session, stored in between.
-                let (tcp, _permit, _) = self.connect_in_turn().await?;
-                let again = self.secure(tls, tcp).await?;
-                again.ok_or(Failure::Unexpected("a stale TLS session, twice"))?
+                let (tcp, again, _) = self.connect_in_turn().await?;
+                permit = again;
+                let full = self.secure(&tls, tcp, Offer::Nothing).await;
+                let full = full.map_err(Unsecured::into_failure)?;
+                view.to_blame();
+                full
             }
         };
-        let info = tls_info(&stream, tls, duration);
-        let stream = MaybeTls::Tls(Box::new(stream));
-        let opened = match self.login(stream, Some(info), started).await {
-            Ok(opened) => opened,
-            Err(failure) => {
-                if matches!(failure, Failure::BadCredentials(_)) {
-                    tls.purge();
-                }
-                return Err(failure);
-            }
-        };
-        if let Some(view) = view {
-            view.commit();
+        // The server is not told anything by the word of a configuration that is no longer in force.
+        if Some(tls.generation()) != self.shared.generation() {
+            return Err(Failure::Closed);
         }
-        Ok(opened)
+        let Secured { stream, view, info } = secured;
+        let resumed = info.handshake == HandshakeKind::Resumed;
+        let stream = MaybeTls::Tls(Box::new(stream));
+        // A resumed session is of a server that has seen our certificate before.
+        let ours = match resumed {
+            true => OurCertificate::NotAsked,
+            false => tls.our_certificate(),
+        };
+        let opened = self
+            .login(stream, Some(Arc::clone(&info)), ours, started)
+            .await;
+        drop(permit);
+        if let Some(view) = view {
+            match &opened {
+                Ok(_) => view.commit(resumed, &info.chain),
+                Err(Failure::BadCredentials(_)) => view.purge(),
+                Err(_) => {}
+            }
+        }
+        opened
     }
 
     /// Connects when it's this one's turn; when that was, is told as well.
@@ -169,64 +176,106 @@ impl<N: Network> Attempt<'_, N> {
     }
 
     async fn connect(&self) -> Result<N::Stream, Failure> {
-        let limit = self.config.timeouts.connect;
+        let limit = self.shared.config.timeouts.connect;
         within(Step::Connect, limit, self.network.connect(self.address))
             .await?
             .map_err(|error| connect_failure(&error))
     }
 
-    /// Nothing if a session was resumed whose certificate no longer passes.
+    /// The TLS handshake, and after a resumed one the verification that it leaves out.
     async fn secure(
         &self,
         tls: &EndpointTls,
         tcp: N::Stream,
-    ) -> Result<Option<Secured<N::Stream>>, Failure> {
+        offer: Offer,
+    ) -> Result<Secured<N::Stream>, Unsecured> {
         let started = Instant::now();
-        let (config, view) = tls.connection();
+        let stats = &self.shared.stats;
+        let (config, view) = tls.connection(self.address, offer);
         let handshake = TlsConnector::from(config).connect(tls.server_name(), tcp);
-        let stream = within(Step::Tls, self.config.timeouts.tls, handshake)
+        let limit = self.shared.config.timeouts.tls;
+        let stream = within(Step::Tls, limit, handshake)
             .await
-            .and_then(|done| done.map_err(|error| handshake_failure(&error)))
-            .inspect_err(|_| self.stats.handshakes_failed.add())?;
-        let session = stream.get_ref().1;
-        if session.handshake_kind() != Some(HandshakeKind::Resumed) {
-            self.stats.handshakes_full.add();
-            return Ok(Some((stream, view, started.elapsed())));
-        }
-        let chain = session.peer_certificates().unwrap_or_default();
-        match tls.verify_again(chain) {
-            Ok(()) => {
-                self.stats.handshakes_resumed.add();
-                Ok(Some((stream, view, started.elapsed())))
+            .and_then(|done| done.map_err(|error| handshake_failure(&error, tls)));
+        let failed = |failure: Failure| {
+            stats.handshakes_failed.add();
+            self.tell(started, Err(failure.clone()));
+            failure
+        };
+        let stream = stream.map_err(|failure| {
+            let failure = failed(failure);
+            match &view {
+                Some(view) if view.failed(&failure) => Unsecured::Session(Arc::clone(view)),
+                _ => Unsecured::Failed(failure),
             }
-            Err(_) => Ok(None),
+        })?;
+        let info = tls_info(&stream, tls, started.elapsed());
+        let resumed = info.handshake == HandshakeKind::Resumed;
+        if let Some(view) = &view {
+            view.handshake_done(resumed);
         }
+        if resumed {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            if let Err(failure) = tls.verify_again(chain) {
+                let failure = failed(failure);
+                return Err(match view {
+                    Some(view) => {
+                        view.refused();
+                        Unsecured::Session(view)
+                    }
+                    None => Unsecured::Failed(failure),
+                });
+            }
+        }
+        match info.handshake {
+            HandshakeKind::Resumed => stats.handshakes_resumed.add(),
+            HandshakeKind::Full => stats.handshakes_full.add(),
+            HandshakeKind::HelloRetry => {
+                stats.handshakes_full.add();
+                stats.handshakes_hello_retry.add();
+            }
+        }
+        let info = Arc::new(info);
+        self.tell(started, Ok(Arc::clone(&info)));
+        Ok(Secured { stream, view, info })
+    }
+
+    fn tell(&self, started: Instant, outcome: Result<Arc<TlsInfo>, Failure>) {
+        self.shared.events.event(Event::Handshake {
+            role: self.role,
+            endpoint: Arc::clone(self.name),
+            address: self.address,
+            duration: started.elapsed(),
+            outcome,
+        });
     }
 
     async fn login(
         &self,
         mut stream: MaybeTls<N::Stream>,
-        tls: Option<TlsInfo>,
+        tls: Option<Arc<TlsInfo>>,
+        ours: OurCertificate,
         started: Instant,
     ) -> Result<Opened<N::Stream>, Failure> {
-        let limit = self.config.timeouts.login;
+        let config = &self.shared.config;
+        let limit = config.timeouts.login;
         // The control connection needs none, and learns the nodes even where it does not exist.
         let keyspace = match self.role {
-            Role::Pool(_) => self.config.keyspace.as_deref(),
+            Role::Pool(_) => config.keyspace.as_deref(),
             Role::Control => None,
         };
-        let login = login::login(&mut stream, self.config, keyspace);
+        let login = login::login(&mut stream, config, keyspace, ours);
         let login = within(Step::Login, limit, login)
             .await
             .and_then(|done| done)
             .inspect_err(|failure| {
                 if matches!(failure, Failure::BadCredentials(_)) {
-                    self.stats.logins_refused.add();
+                    self.shared.stats.logins_refused.add();
                     self.shared.refusal.refused();
                 }
             })?;
         if login.authenticator.is_some() {
-            self.stats.logins.add();
+            self.shared.stats.logins.add();
             self.shared.refusal.accepted();
         }
         Ok(Opened {
@@ -245,8 +294,28 @@ impl<N: Network> Attempt<'_, N> {
     }
 }
 
-/// A TLS stream, its view of the sessions, and the handshake's duration.
-type Secured<S> = (TlsStream<S>, Option<Arc<View>>, Duration);
+/// A connection whose server has proved who it is.
+struct Secured<S> {
+    stream: TlsStream<S>,
+    view: Option<Arc<View>>,
+    info: Arc<TlsInfo>,
+}
+
+/// Why there is no such connection.
+enum Unsecured {
+    Failed(Failure),
+    /// The session that was offered may be to blame: without one it may go well.
+    Session(Arc<View>),
+}
+
+impl Unsecured {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::Session(_) => Failure::Unexpected("a resumed session where none was offered"),
+        }
+    }
+}
 
 pub(crate) async fn within<T>(
     step: Step,
@@ -258,7 +327,7 @@ pub(crate) async fn within<T>(
         .map_err(|_| Failure::Timeout { step, limit })
 }
 
-fn connect_failure(error: &io::Error) -> Failure {
+pub(crate) fn connect_failure(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::Refused,
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -270,30 +339,32 @@ fn connect_failure(error: &io::Error) -> Failure {
 }
 
 /// During the handshake a peer that closes without a word is most often one that speaks no TLS.
-fn handshake_failure(error: &io::Error) -> Failure {
-    match failure_of(error) {
+pub(crate) fn handshake_failure(error: &io::Error, tls: &EndpointTls) -> Failure {
+    match failure_of(error, tls.our_certificate()) {
         Failure::Io(text) => Failure::Tls(text),
         other => other,
     }
 }
 
-fn tls_info<S>(stream: &TlsStream<S>, tls: &EndpointTls, duration: Duration) -> TlsInfo {
+pub(crate) fn tls_info<S>(stream: &TlsStream<S>, tls: &EndpointTls, duration: Duration) -> TlsInfo {
     let session = stream.get_ref().1;
     let cipher = session.negotiated_cipher_suite();
+    let group = session.negotiated_key_exchange_group();
     TlsInfo {
         version: session
             .protocol_version()
             .and_then(|version| version.as_str())
             .unwrap_or("unknown"),
-        cipher: cipher.map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
-        resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+        cipher: cipher.map_or_else(String::new, |suite| suite_name(suite.suite())),
+        group: group.map(|group| group_name(group.name())),
+        handshake: match session.handshake_kind() {
+            Some(rustls::HandshakeKind::Resumed) => HandshakeKind::Resumed,
+            Some(rustls::HandshakeKind::FullWithHelloRetryRequest) => HandshakeKind::HelloRetry,
+            _ => HandshakeKind::Full,
+        },
         verified_name: tls.verified_name().cloned(),
-        chain: session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|der| der.to_vec())
-            .collect(),
+        chain: tls.chain(session.peer_certificates().unwrap_or_default()),
         duration,
+        generation: tls.generation(),
     }
 }

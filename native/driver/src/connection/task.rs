@@ -20,7 +20,7 @@ use super::{Connection, ConnectionInfo, Load, MaybeTls, Opened, Role, Stop};
 use crate::cluster::Shared;
 use crate::config::ConnectionLimits;
 use crate::node::NodeId;
-use crate::tls::failure_of;
+use crate::tls::{failure_of, OurCertificate};
 use crate::{Answer, Failure, Reply, Request, RequestError, Stats};
 
 /// As much is collected before it is written: about four TLS records.
@@ -267,7 +267,9 @@ where
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
                 Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
                 Ok(n) => self.written += n,
-                Err(error) => return Poll::Ready(Err(failure_of(&error))),
+                Err(error) => {
+                    return Poll::Ready(Err(failure_of(&error, OurCertificate::NotAsked)))
+                }
             }
             wrote = true;
         }
@@ -279,7 +281,8 @@ where
             }
         }
         if !self.flushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|e| failure_of(&e))?;
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))
+                .map_err(|e| failure_of(&e, OurCertificate::NotAsked))?;
             self.flushed = true;
         }
         Poll::Ready(Ok(wrote))
@@ -293,7 +296,7 @@ where
         match ready!(read) {
             Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
             Ok(_) => {}
-            Err(error) => return Poll::Ready(Err(failure_of(&error))),
+            Err(error) => return Poll::Ready(Err(failure_of(&error, OurCertificate::NotAsked))),
         }
         self.heartbeat.last_received = Instant::now();
         while let Some(incoming) = self.frames.incoming(&mut self.input)? {

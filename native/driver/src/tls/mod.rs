@@ -1,262 +1,197 @@
 //! TLS towards a server: what is trusted, which name is verified, which sessions are resumed.
 
+mod cache;
+mod config;
+mod dates;
 mod error;
+mod identity;
+mod key_log;
+mod observe;
+mod pkcs12;
+mod provider;
 mod session;
+mod trust;
 mod verify;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::crypto::{aws_lc_rs, CryptoProvider};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
-    ServerName,
+use lru::LruCache;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, KeyLog, NoKeyLog};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+pub use cache::{Clock, Now, SessionChange};
+pub use config::{
+    CrlCheck, Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsConfigError, TlsVersion,
+    VerifiedName,
 };
-use zeroize::Zeroize;
-
+use dates::not_after;
+pub use dates::ServerChain;
 pub(crate) use error::{failure_of, rustls_error};
-pub(crate) use session::View;
-pub use session::{Clock, SessionCache, SessionKey};
+use identity::ClientCertificate;
+pub(crate) use identity::OurCertificate;
+use key_log::KeyLogFile;
+pub(crate) use observe::Observer;
+pub use pkcs12::{read_pkcs12, Pkcs12, Pkcs12Error};
+pub(crate) use provider::{group_name, suite_name};
+pub(crate) use session::{Offer, View};
+use session::{SessionCache, SessionKey};
+use trust::Trust;
 pub(crate) use verify::EndpointVerifier;
 
 use crate::node::Endpoint;
-use crate::{Failure, Secret, Stats};
+use crate::{EventSink, Failure, Stats};
 
-/// What the user says about TLS.
-#[derive(Debug, Clone)]
-pub struct TlsConfig {
-    /// Whether the server's chain is verified.
-    pub verify: bool,
-    /// Trusted roots, DER.
-    pub roots: Vec<Vec<u8>>,
-    /// Which name the server's certificate must carry.
-    pub verified_name: VerifiedName,
-    /// Which name is sent as SNI.
-    pub sni: Sni,
-    /// Our certificate and its chain, DER, if the server wants one.
-    pub identity: Option<Identity>,
-    /// TLS versions; both if empty.
-    pub versions: Vec<TlsVersion>,
-    /// The session cache, or none.
-    pub session_cache: Option<SessionCacheConfig>,
-}
+/// Endpoints whose verifiers are kept, without which their sessions can't be resumed: more than
+/// clusters have nodes.
+const MAX_ENDPOINTS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// Which name the server's certificate must carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VerifiedName {
-    /// The endpoint's.
-    Endpoint,
-    /// This name, whatever the endpoint is called.
-    Fixed(String),
-    /// None: any certificate of a trusted root will do.
-    Unchecked,
-}
-
-/// Which name is sent as SNI.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sni {
-    /// The verified name, or the endpoint's where none is.
-    Verified,
-    /// This name.
-    Fixed(String),
-    /// None.
-    Disabled,
-}
-
-/// A certificate and its key.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Our certificate first, then those that lead to a root.
-    pub chain: Vec<Vec<u8>>,
-    /// The key's form.
-    pub key_form: KeyForm,
-    /// The key, DER.
-    pub key: Secret,
-}
-
-/// The forms in which a private key is written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum KeyForm {
-    Pkcs8,
-    Pkcs1,
-    Sec1,
-}
-
-/// A TLS version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum TlsVersion {
-    V12,
-    V13,
-}
-
-/// The bounds of the session cache.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionCacheConfig {
-    /// Endpoints, each with the name verified on it.
-    pub size: usize,
-    /// How long a session may be resumed.
-    pub ttl: Duration,
-}
-
-/// A part of the configuration that can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TlsConfigError {
-    /// A root that is no certificate.
-    #[error("trusted certificate {0} can't be read")]
-    Root(usize),
-    /// Nothing is trusted, so nothing could be verified.
-    #[error("no trusted certificate")]
-    NoRoots,
-    /// A private key that is none, or of an unknown kind.
-    #[error("the private key can't be used: {0}")]
-    Key(String),
-    /// A name that is neither a DNS name nor an address.
-    #[error("{0:?} is no DNS name or IP address")]
-    Name(String),
-    /// The versions and the provider have nothing in common.
-    #[error("TLS versions: {0}")]
-    Versions(String),
+/// An endpoint, and the names that go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Identified {
+    /// `host:port`, as dialled.
+    endpoint: Arc<str>,
+    /// The name that is verified, if one is.
+    verified_name: Option<Arc<str>>,
+    /// The name that is sent: behind a proxy it decides which server answers.
+    sni: Option<Arc<str>>,
 }
 
 /// One security configuration: trust, identity and policy. Its sessions live and die with it.
 #[derive(Debug)]
 pub(crate) struct TlsContext {
+    /// How many there were before it.
+    pub(crate) generation: u64,
     config: TlsConfig,
-    roots: Arc<RootCertStore>,
-    identity: Option<Arc<dyn ResolvesClientCert>>,
+    /// None where verification is turned off.
+    trust: Option<Arc<Trust>>,
+    certified_key: Option<Arc<CertifiedKey>>,
     provider: Arc<CryptoProvider>,
+    key_log: Arc<dyn KeyLog>,
     sessions: Option<Arc<SessionCache>>,
+    endpoints: Mutex<LruCache<Identified, Arc<EndpointTls>>>,
+    stats: Arc<Stats>,
 }
 
 impl TlsContext {
     pub(crate) fn new(
         config: TlsConfig,
+        generation: u64,
         pool_size: usize,
         stats: &Arc<Stats>,
+        events: &Arc<dyn EventSink>,
     ) -> Result<Self, TlsConfigError> {
-        let mut roots = RootCertStore::empty();
-        for (i, root) in config.roots.iter().enumerate() {
-            roots
-                .add(CertificateDer::from(root.as_slice()))
-                .map_err(|_| TlsConfigError::Root(i))?;
-        }
-        if config.verify && roots.is_empty() {
-            return Err(TlsConfigError::NoRoots);
-        }
+        let provider = provider::provider(&config)?;
+        let trust = Trust::new(&config, provider.signature_verification_algorithms)?;
         for name in [&config.verified_name.fixed(), &config.sni.fixed()] {
             name.map(server_name).transpose()?;
         }
-        let identity = config.identity.as_ref().map(identity).transpose()?;
+        let identity = config.identity.as_ref();
+        let certified_key = identity.map(identity::certified_key).transpose()?;
+        let key_log: Arc<dyn KeyLog> = match &config.key_log {
+            Some(path) => Arc::new(KeyLogFile::open(path)?),
+            None => Arc::new(NoKeyLog),
+        };
+        let own = config.identity.as_ref().map(|identity| &identity.chain);
+        let own_not_after = own.and_then(|chain| chain.iter().filter_map(|c| not_after(c)).min());
         let sessions = config.session_cache.map(|cache| {
-            let tickets = pool_size.clamp(session::MIN_TICKETS, session::MAX_TICKETS);
-            Arc::new(SessionCache::new(
-                cache.size,
-                tickets,
-                cache.ttl,
-                Arc::new(std::time::Instant::now),
-                Arc::clone(stats),
-            ))
+            let (stats, events) = (Arc::clone(stats), Arc::clone(events));
+            let clock = Arc::new(Now::system);
+            let cache = SessionCache::new(cache, pool_size, own_not_after, clock, stats, events);
+            Arc::new(cache)
         });
         Ok(Self {
+            generation,
             config,
-            roots: Arc::new(roots),
-            identity,
-            provider: Arc::new(aws_lc_rs::default_provider()),
+            trust: trust.map(Arc::new),
+            certified_key: certified_key.map(Arc::new),
+            provider: Arc::new(provider),
+            key_log,
             sessions,
+            endpoints: Mutex::new(LruCache::new(MAX_ENDPOINTS)),
+            stats: Arc::clone(stats),
         })
     }
 
-    /// What connections to one endpoint share.
-    pub(crate) fn endpoint(&self, endpoint: &Endpoint) -> Result<EndpointTls, TlsConfigError> {
+    /// What connections to one endpoint share, and always the same.
+    pub(crate) fn endpoint(&self, endpoint: &Endpoint) -> Result<Arc<EndpointTls>, TlsConfigError> {
+        let identified = self.identified(endpoint);
+        let mut endpoints = self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = endpoints.get(&identified) {
+            return Ok(Arc::clone(known));
+        }
+        let new = Arc::new(self.new_endpoint(&endpoint.host, &identified)?);
+        endpoints.put(identified, Arc::clone(&new));
+        Ok(new)
+    }
+
+    /// Drops the sessions, for `next` takes this one's place.
+    pub(crate) fn close(&self, next: Option<&Self>) {
+        if let Some(sessions) = &self.sessions {
+            sessions.close(next.and_then(|next| next.sessions.as_deref()));
+        }
+    }
+
+    fn identified(&self, endpoint: &Endpoint) -> Identified {
         let verified = match &self.config.verified_name {
             _ if !self.config.verify => None,
             VerifiedName::Unchecked => None,
-            VerifiedName::Endpoint => Some(
-                endpoint
-                    .verified_name
-                    .as_ref()
-                    .unwrap_or(&endpoint.host)
-                    .as_str(),
-            ),
-            VerifiedName::Fixed(name) => Some(name.as_str()),
+            VerifiedName::Endpoint => endpoint.verified_name.as_ref().or(Some(&endpoint.host)),
+            VerifiedName::Fixed(name) => Some(name),
         };
         let sni = match &self.config.sni {
             Sni::Disabled => None,
-            Sni::Fixed(name) => Some(name.as_str()),
-            Sni::Verified => endpoint
-                .sni
-                .as_deref()
-                .or(verified)
-                .or(Some(endpoint.host.as_str())),
+            Sni::Fixed(name) => Some(name),
+            Sni::Verified => endpoint.sni.as_ref().or(verified).or(Some(&endpoint.host)),
         };
+        Identified {
+            endpoint: endpoint.to_string().into(),
+            verified_name: verified.map(|name| name.as_str().into()),
+            sni: sni.map(|name| name.as_str().into()),
+        }
+    }
+
+    fn new_endpoint(
+        &self,
+        host: &str,
+        identified: &Identified,
+    ) -> Result<EndpointTls, TlsConfigError> {
+        let verified = identified.verified_name.as_deref();
+        let sni = identified.sni.as_deref();
         let verifier = Arc::new(EndpointVerifier::new(
-            Arc::clone(&self.roots),
-            self.config.verify,
+            self.trust.clone(),
             verified.map(server_name).transpose()?,
-            Arc::clone(&self.provider),
+            &self.provider,
         ));
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&self.versions())
-            .map_err(|e| TlsConfigError::Versions(e.to_string()))?
+        let certificate = Arc::new(ClientCertificate::new(self.certified_key.clone()));
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&provider::versions(&self.config))
+            .map_err(|_| TlsConfigError::Versions)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
-        let mut config = match &self.identity {
-            Some(identity) => builder.with_client_cert_resolver(Arc::clone(identity)),
-            None => builder.with_no_client_auth(),
-        };
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+            .with_client_cert_resolver(Arc::clone(&certificate) as _);
+        config.key_log = Arc::clone(&self.key_log);
         config.enable_sni = sni.is_some();
         config.resumption = Resumption::disabled();
         Ok(EndpointTls {
             config,
             verifier,
-            server_name: server_name(sni.or(verified).unwrap_or(&endpoint.host))?,
-            // Behind a proxy the SNI decides which server it is.
-            key: match sni {
-                Some(sni) if Some(sni) != verified => {
-                    let name = format!("{} as {sni}", verified.unwrap_or(""));
-                    SessionKey::new(&endpoint.to_string(), &name)
-                }
-                _ => SessionKey::new(&endpoint.to_string(), verified.unwrap_or("")),
-            },
+            certificate,
+            server_name: server_name(sni.or(verified).unwrap_or(host))?,
+            identified: identified.clone(),
             sessions: self.sessions.clone(),
-            verified_name: verified.map(Arc::from),
+            last_address: Mutex::new(None),
+            last_chain: Mutex::new(None),
+            generation: self.generation,
+            stats: Arc::clone(&self.stats),
         })
-    }
-
-    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
-        let wanted =
-            |version| self.config.versions.is_empty() || self.config.versions.contains(&version);
-        let mut versions = Vec::new();
-        if wanted(TlsVersion::V13) {
-            versions.push(&rustls::version::TLS13);
-        }
-        if wanted(TlsVersion::V12) {
-            versions.push(&rustls::version::TLS12);
-        }
-        versions
-    }
-}
-
-impl VerifiedName {
-    fn fixed(&self) -> Option<&str> {
-        match self {
-            Self::Fixed(name) => Some(name),
-            _ => None,
-        }
-    }
-}
-
-impl Sni {
-    fn fixed(&self) -> Option<&str> {
-        match self {
-            Self::Fixed(name) => Some(name),
-            _ => None,
-        }
     }
 }
 
@@ -266,52 +201,52 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsConfigError> {
     ServerName::try_from(bare.to_owned()).map_err(|_| TlsConfigError::Name(name.to_owned()))
 }
 
-fn identity(identity: &Identity) -> Result<Arc<dyn ResolvesClientCert>, TlsConfigError> {
-    let der = identity.key.expose().to_vec();
-    let mut key = match identity.key_form {
-        KeyForm::Pkcs8 => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(der)),
-        KeyForm::Pkcs1 => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(der)),
-        KeyForm::Sec1 => PrivateKeyDer::from(PrivateSec1KeyDer::from(der)),
-    };
-    let signing = aws_lc_rs::sign::any_supported_type(&key);
-    key.zeroize();
-    let signing = signing.map_err(|e| TlsConfigError::Key(e.to_string()))?;
-    let chain = identity
-        .chain
-        .iter()
-        .map(|der| CertificateDer::from(der.clone()))
-        .collect();
-    // Not `from_der`, which refuses the X.509 v1 certificates that `openssl x509 -req` makes:
-    // whether a client certificate will do is the server's decision.
-    let certified = CertifiedKey::new(chain, signing);
-    Ok(Arc::new(SingleCertAndKey::from(certified)))
-}
-
 /// What connections to one endpoint share: the verifier above all, without which rustls would
 /// refuse to resume.
 #[derive(Debug)]
 pub(crate) struct EndpointTls {
     config: ClientConfig,
     verifier: Arc<EndpointVerifier>,
+    certificate: Arc<ClientCertificate>,
     server_name: ServerName<'static>,
-    key: SessionKey,
+    identified: Identified,
     sessions: Option<Arc<SessionCache>>,
-    verified_name: Option<Arc<str>>,
+    /// Where a connection was opened last: that is where the next one will most likely go.
+    last_address: Mutex<Option<SocketAddr>>,
+    /// What it showed last, and most likely shows again.
+    last_chain: Mutex<Option<Arc<ServerChain>>>,
+    generation: u64,
+    stats: Arc<Stats>,
 }
 
 impl EndpointTls {
     /// A configuration for one connection, with its own view of the sessions: what it receives is
     /// held back until [`View::commit`].
-    pub(crate) fn connection(&self) -> (Arc<ClientConfig>, Option<Arc<View>>) {
+    pub(crate) fn connection(
+        &self,
+        address: SocketAddr,
+        offer: Offer,
+    ) -> (Arc<ClientConfig>, Option<Arc<View>>) {
         let mut config = self.config.clone();
-        let view = self
-            .sessions
-            .as_ref()
-            .map(|sessions| Arc::new(View::new(Arc::clone(sessions), self.key.clone())));
+        *self.lock_address() = Some(address);
+        let view = self.sessions.as_ref().map(|sessions| {
+            let (sessions, stats) = (Arc::clone(sessions), Arc::clone(&self.stats));
+            Arc::new(View::new(sessions, self.key(address), offer, stats))
+        });
         if let Some(view) = &view {
             config.resumption = Resumption::store(Arc::clone(view) as _);
         }
         (Arc::new(config), view)
+    }
+
+    /// The server's certificates, of which the same are read only once.
+    pub(crate) fn chain(&self, shown: &[CertificateDer<'_>]) -> Arc<ServerChain> {
+        let last = self.last_chain.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(last) if last.is(shown) => Arc::clone(last),
+            _ => Arc::clone(last.insert(Arc::new(ServerChain::new(shown)))),
+        }
     }
 
     pub(crate) fn server_name(&self) -> ServerName<'static> {
@@ -319,28 +254,63 @@ impl EndpointTls {
     }
 
     pub(crate) fn verified_name(&self) -> Option<&Arc<str>> {
-        self.verified_name.as_ref()
+        self.identified.verified_name.as_ref()
+    }
+
+    /// Which of the cluster's configurations it belongs to.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// As [`Self::connection`], but whatever the server shows is accepted and noted, for one look
+    /// at it: nothing may be told to a server that was not verified.
+    pub(crate) fn observation(&self) -> (Arc<ClientConfig>, Arc<Observer>) {
+        let observer = Arc::new(Observer::new(Arc::clone(&self.verifier)));
+        let mut config = self.config.clone();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::clone(&observer) as _);
+        (Arc::new(config), observer)
+    }
+
+    /// The name that is sent as SNI.
+    pub(crate) fn sni(&self) -> Option<&Arc<str>> {
+        let is_name = matches!(self.server_name, ServerName::DnsName(_));
+        self.identified.sni.as_ref().filter(|_| is_name)
+    }
+
+    /// Whether the server has asked for our certificate, and got it.
+    pub(crate) fn our_certificate(&self) -> OurCertificate {
+        self.certificate.state()
     }
 
     /// Verifies a resumed connection's certificates again, as of now: resumption alone would
     /// accept a certificate that has expired since.
     pub(crate) fn verify_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), Failure> {
         self.verifier
-            .verify_chain(chain)
+            .verify_chain(chain, UnixTime::now())
             .map_err(|e| rustls_error(&e))
     }
 
     /// How many connections could resume a session now.
     pub(crate) fn resumable(&self) -> usize {
-        self.sessions
-            .as_ref()
-            .map_or(usize::MAX, |sessions| sessions.resumable(&self.key))
+        match (&self.sessions, *self.lock_address()) {
+            (None, _) => usize::MAX,
+            (Some(_), None) => 0,
+            (Some(sessions), Some(address)) => sessions.resumable(&self.key(address)),
+        }
     }
 
-    /// Drops this endpoint's sessions.
-    pub(crate) fn purge(&self) {
-        if let Some(sessions) = &self.sessions {
-            sessions.purge(&self.key);
+    fn key(&self, address: SocketAddr) -> SessionKey {
+        SessionKey {
+            identified: self.identified.clone(),
+            address,
         }
+    }
+
+    fn lock_address(&self) -> std::sync::MutexGuard<'_, Option<SocketAddr>> {
+        self.last_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,258 +1,295 @@
-//! The session cache: what makes later connections cheaper, without making them laxer.
+//! Sessions: what makes later connections cheaper, without making them laxer.
 //!
-//! Sessions are kept per endpoint and verified name, in memory only, in a bounded LRU with a TTL.
-//! Each connection has its own [`View`]: what it receives stays pending until its login has
-//! succeeded, so that no session comes from a peer that was never accepted.
+//! Each connection has its own [`View`] of the cache: what it receives stays pending until its
+//! login has succeeded, so that no session comes from a peer that was never accepted, and each
+//! session is known to descend from the handshake that verified the server.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lru::LruCache;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::NamedGroup;
 use rustls_pki_types::ServerName;
 
-use crate::Stats;
+use super::cache::{Cache, Clock, Limits, Lineage, Session as Either, SessionChange};
+use super::config::SessionCacheConfig;
+use super::{Identified, ServerChain};
+use crate::{Event, EventSink, Failure, Stats};
 
 /// TLS 1.3 tickets kept for an endpoint: as many as its pool has connections, within these.
-pub(super) const MIN_TICKETS: usize = 8;
-pub(super) const MAX_TICKETS: usize = 64;
+const MIN_TICKETS: usize = 8;
+const MAX_TICKETS: usize = 64;
 
-/// What time it is; tests bring their own.
-pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
-
-/// An endpoint as dialled, and the name verified on it.
+/// An endpoint, at one of its addresses: two nodes behind one name don't share sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey {
-    endpoint: Arc<str>,
-    name: Arc<str>,
+pub(super) struct SessionKey {
+    pub(super) identified: Identified,
+    pub(super) address: SocketAddr,
 }
 
-impl SessionKey {
-    /// `endpoint` is `host:port`; `name` is empty where none is verified.
-    pub fn new(endpoint: &str, name: &str) -> Self {
-        Self {
-            endpoint: endpoint.into(),
-            name: name.into(),
-        }
-    }
-}
+type Sessions = Cache<SessionKey, Tls12ClientSessionValue, Tls13ClientSessionValue>;
+type Session = Either<Tls12ClientSessionValue, Tls13ClientSessionValue>;
 
 /// The sessions of one security configuration.
-pub struct SessionCache {
-    entries: Mutex<LruCache<SessionKey, Entry>>,
-    tickets: usize,
-    ttl: Duration,
-    clock: Clock,
-    stats: Arc<Stats>,
-}
-
-#[derive(Default)]
-struct Entry {
-    tls12: Option<Stored<Tls12ClientSessionValue>>,
-    tls13: VecDeque<Stored<Tls13ClientSessionValue>>,
-    group: Option<NamedGroup>,
-}
-
-struct Stored<T> {
-    session: T,
-    at: Instant,
-}
-
-enum Session {
-    Tls12(Tls12ClientSessionValue),
-    Tls13(Tls13ClientSessionValue),
+pub(super) struct SessionCache {
+    cache: Sessions,
+    max_lineage: Duration,
+    /// The end of our own certificate, if we have one.
+    own_not_after: u64,
 }
 
 impl SessionCache {
-    /// Room for `size` keys with `tickets` TLS 1.3 tickets each, which live for `ttl`.
-    pub fn new(
-        size: usize,
-        tickets: usize,
-        ttl: Duration,
+    pub(super) fn new(
+        config: SessionCacheConfig,
+        pool_size: usize,
+        own_not_after: Option<u64>,
         clock: Clock,
         stats: Arc<Stats>,
+        events: Arc<dyn EventSink>,
     ) -> Self {
-        let size = NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN);
+        let limits = Limits {
+            size: NonZeroUsize::new(config.size).unwrap_or(NonZeroUsize::MIN),
+            tickets: pool_size.clamp(MIN_TICKETS, MAX_TICKETS),
+            ttl: config.ttl,
+        };
+        let observer = move |key: &SessionKey, change, count| {
+            counter(&stats, change).add_many(count);
+            events.event(Event::Sessions {
+                endpoint: Arc::clone(&key.identified.endpoint),
+                verified_name: key.identified.verified_name.clone(),
+                change,
+                count,
+            });
+        };
         Self {
-            entries: Mutex::new(LruCache::new(size)),
-            tickets: tickets.max(1),
-            ttl,
-            clock,
-            stats,
+            cache: Cache::new(limits, clock, Box::new(observer)),
+            max_lineage: config.max_lineage,
+            own_not_after: own_not_after.unwrap_or(u64::MAX),
         }
     }
 
-    /// How many connections could resume a session now: a TLS 1.3 ticket serves once, a TLS 1.2
-    /// session any number of times.
+    /// How many connections could resume a session now.
     pub(super) fn resumable(&self, key: &SessionKey) -> usize {
-        self.with_entry(key, |entry| match entry.tls12 {
-            Some(_) => usize::MAX,
-            None => entry.tls13.len(),
-        })
-        .unwrap_or(0)
+        self.cache.resumable(key)
     }
 
-    /// Drops the sessions of a key. The group hint stays: it is no secret and saves a round trip.
     pub(super) fn purge(&self, key: &SessionKey) {
-        if let Some(entry) = self.lock().peek_mut(key) {
-            entry.tls12 = None;
-            entry.tls13.clear();
-        }
+        self.cache.purge(key);
     }
 
-    fn store(&self, key: &SessionKey, session: Session) {
-        let at = (self.clock)();
-        self.stats.sessions_stored.add();
-        let tickets = self.tickets;
-        self.with_new_entry(key, |entry| match session {
-            Session::Tls12(session) => entry.tls12 = Some(Stored { session, at }),
-            Session::Tls13(session) => {
-                if entry.tls13.len() == tickets {
-                    entry.tls13.pop_front();
-                    self.stats.sessions_evicted.add();
-                }
-                entry.tls13.push_back(Stored { session, at });
-            }
-        });
-    }
-
-    /// The entry of a key with its overdue sessions dropped, if there is one.
-    fn with_entry<T>(&self, key: &SessionKey, f: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(key)?;
-        self.expire(entry);
-        Some(f(entry))
-    }
-
-    fn with_new_entry(&self, key: &SessionKey, f: impl FnOnce(&mut Entry)) {
-        let mut entries = self.lock();
-        if let Some(entry) = entries.get_mut(key) {
-            return f(entry);
-        }
-        let mut entry = Entry::default();
-        f(&mut entry);
-        if let Some((_, evicted)) = entries.push(key.clone(), entry) {
-            for _ in 0..evicted.tls13.len() + usize::from(evicted.tls12.is_some()) {
-                self.stats.sessions_evicted.add();
+    /// Drops all sessions, and takes no more; the next cache gets the group hints.
+    pub(super) fn close(&self, next: Option<&Self>) {
+        for (key, group) in self.cache.close() {
+            if let Some(next) = next {
+                next.cache.set_hint(&key, group);
             }
         }
     }
 
-    fn expire(&self, entry: &mut Entry) {
-        let now = (self.clock)();
-        let overdue = |at: Instant| now.saturating_duration_since(at) >= self.ttl;
-        let before = entry.tls13.len() + usize::from(entry.tls12.is_some());
-        entry.tls13.retain(|stored| !overdue(stored.at));
-        entry.tls12 = entry.tls12.take().filter(|stored| !overdue(stored.at));
-        let after = entry.tls13.len() + usize::from(entry.tls12.is_some());
-        for _ in after..before {
-            self.stats.sessions_expired.add();
-        }
+    /// Of a handshake that has just verified this chain. None if its dates can't be read: then
+    /// nobody knows how long its sessions may live.
+    fn lineage(&self, chain: &ServerChain) -> Option<Lineage> {
+        let not_after = chain.earliest_not_after?.min(self.own_not_after);
+        let ends = self.cache.now().instant.checked_add(self.max_lineage)?;
+        Some(Lineage { not_after, ends })
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<SessionKey, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+fn counter(stats: &Stats, change: SessionChange) -> &crate::Counter {
+    match change {
+        SessionChange::Stored => &stats.sessions_stored,
+        SessionChange::Evicted => &stats.sessions_evicted,
+        SessionChange::Expired => &stats.sessions_expired,
+        SessionChange::LineageExpired => &stats.sessions_lineage_expired,
+        SessionChange::Purged => &stats.sessions_purged,
+        SessionChange::Refused => &stats.sessions_refused,
+        SessionChange::Rejected => &stats.sessions_rejected,
     }
 }
 
 impl fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionCache")
-            .field("keys", &self.lock().len())
+            .field("keys", &self.cache.len())
             .finish_non_exhaustive()
     }
 }
 
 /// A connection's view of the cache.
 pub(crate) struct View {
-    cache: Arc<SessionCache>,
+    sessions: Arc<SessionCache>,
     key: SessionKey,
-    pending: Mutex<Pending>,
+    offer: Offer,
+    stats: Arc<Stats>,
+    state: Mutex<State>,
 }
 
-enum Pending {
-    /// Received before the login; dropped if it fails.
+/// Whether a connection may offer a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// One that is there.
+    Session,
+    /// None: the handshake is to be a full one.
+    Nothing,
+}
+
+struct State {
+    /// The lineage of the session that was offered, if one was, and when.
+    offered: Option<(Lineage, Instant)>,
+    received: Received,
+}
+
+enum Received {
+    /// Before the login has succeeded; dropped if it fails.
     Held(Vec<Session>),
-    /// The login has succeeded: what arrives is stored at once.
-    Committed,
+    /// The login has succeeded: what arrives is of this lineage, and stored at once.
+    Stored(Lineage),
+    /// Nobody knows how long such sessions might be used, so they are not.
+    Dropped,
 }
 
 impl View {
-    pub(super) fn new(cache: Arc<SessionCache>, key: SessionKey) -> Self {
+    pub(super) fn new(
+        sessions: Arc<SessionCache>,
+        key: SessionKey,
+        offer: Offer,
+        stats: Arc<Stats>,
+    ) -> Self {
         Self {
-            cache,
+            sessions,
             key,
-            pending: Mutex::new(Pending::Held(Vec::new())),
+            offer,
+            stats,
+            state: Mutex::new(State {
+                offered: None,
+                received: Received::Held(Vec::new()),
+            }),
         }
     }
 
-    /// Stores what was held back, and from now on whatever arrives.
-    pub(crate) fn commit(&self) {
-        let held = std::mem::replace(&mut *self.lock(), Pending::Committed);
-        if let Pending::Held(sessions) = held {
-            for session in sessions {
-                self.cache.store(&self.key, session);
-            }
+    /// The handshake is over: the server has taken the session that was offered to it, or not.
+    pub(crate) fn handshake_done(&self, resumed: bool) {
+        let offered = self.lock().offered;
+        if let (Some((_, at)), false) = (offered, resumed) {
+            self.tell(SessionChange::Rejected);
+            // Who forgot this one has most likely forgotten the others of before.
+            self.sessions.cache.purge_before(&self.key, at);
+        }
+    }
+
+    /// The handshake failed. Whether to try at once without a session, for it may be due to the one
+    /// that was offered.
+    pub(crate) fn failed(&self, failure: &Failure) -> bool {
+        // A chain is shown, and refused, only in full handshakes; and what hangs would do so again.
+        let is_final = matches!(failure, Failure::Certificate(_) | Failure::Timeout { .. });
+        if is_final {
+            self.to_blame();
+        }
+        !is_final && self.lock().offered.is_some()
+    }
+
+    /// The session that was offered, if one was, is no good, nor are those of before.
+    pub(crate) fn to_blame(&self) {
+        self.handshake_done(false);
+    }
+
+    /// The certificate of the resumed session no longer passed.
+    pub(crate) fn refused(&self) {
+        self.tell(SessionChange::Refused);
+        self.sessions.purge(&self.key);
+    }
+
+    /// The login was refused: whoever is at the other end, its sessions are not used again.
+    pub(crate) fn purge(&self) {
+        self.sessions.purge(&self.key);
+    }
+
+    /// The login has succeeded: stores what was held back, and from now on whatever arrives.
+    /// `chain` is what the server showed.
+    pub(crate) fn commit(&self, resumed: bool, chain: &ServerChain) {
+        let mut state = self.lock();
+        // What a resumed connection is given descends from the same full handshake.
+        let lineage = if resumed {
+            state.offered.map(|(lineage, _)| lineage)
+        } else {
+            self.sessions.lineage(chain)
+        };
+        let next = lineage.map_or(Received::Dropped, Received::Stored);
+        let before = std::mem::replace(&mut state.received, next);
+        drop(state);
+        if let (Received::Held(held), Some(lineage)) = (before, lineage) {
+            self.sessions.cache.store(&self.key, held, lineage);
         }
     }
 
     fn received(&self, session: Session) {
-        match &mut *self.lock() {
-            // A server that floods a client with tickets before the login gains nothing.
-            Pending::Held(sessions) if sessions.len() < MAX_TICKETS => sessions.push(session),
-            Pending::Held(_) => {}
-            Pending::Committed => self.cache.store(&self.key, session),
-        }
+        let mut state = self.lock();
+        let lineage = match &mut state.received {
+            Received::Held(held) => {
+                // A server that floods a client with tickets before the login gains nothing.
+                if held.len() < MAX_TICKETS {
+                    held.push(session);
+                }
+                return;
+            }
+            Received::Stored(lineage) => *lineage,
+            Received::Dropped => return,
+        };
+        drop(state);
+        let sessions = vec![session];
+        self.sessions.cache.store(&self.key, sessions, lineage);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn offered<T>(&self, find: impl FnOnce(&Sessions) -> Option<(T, Lineage)>) -> Option<T> {
+        if self.offer == Offer::Nothing {
+            return None;
+        }
+        let (session, lineage) = find(&self.sessions.cache)?;
+        self.lock().offered = Some((lineage, self.sessions.cache.now().instant));
+        self.stats.sessions_offered.add();
+        Some(session)
+    }
+
+    fn tell(&self, change: SessionChange) {
+        self.sessions.cache.tell(&self.key, change);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// rustls asks by server name; a view belongs to one connection, whose key is known better.
 impl ClientSessionStore for View {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
-        self.cache
-            .with_new_entry(&self.key, |entry| entry.group = Some(group));
+        self.sessions.cache.set_hint(&self.key, group);
     }
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        self.cache.with_entry(&self.key, |entry| entry.group)?
+        self.sessions.cache.hint(&self.key)
     }
 
     fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
-        self.received(Session::Tls12(session));
+        self.received(Session::Reusable(session));
     }
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        let found = self.cache.with_entry(&self.key, |entry| {
-            entry.tls12.as_ref().map(|stored| stored.session.clone())
-        })?;
-        found.inspect(|_| self.cache.stats.sessions_offered.add())
+        self.offered(|cache| cache.reusable(&self.key))
     }
 
     fn remove_tls12_session(&self, _: &ServerName<'static>) {
-        self.cache.with_entry(&self.key, |entry| entry.tls12 = None);
+        self.sessions.cache.remove_reusable(&self.key);
     }
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        self.received(Session::Tls13(ticket));
+        self.received(Session::Once(ticket));
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        // The newest lives longest.
-        let found = self
-            .cache
-            .with_entry(&self.key, |entry| entry.tls13.pop_back())?;
-        found.map(|stored| {
-            self.cache.stats.sessions_offered.add();
-            stored.session
-        })
+        self.offered(|cache| cache.take(&self.key))
     }
 }
 

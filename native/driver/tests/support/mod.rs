@@ -12,7 +12,7 @@ use palladion_driver::config::{
     Timeouts,
 };
 use palladion_driver::network::System;
-use palladion_driver::tls::{SessionCacheConfig, Sni, TlsConfig, VerifiedName};
+use palladion_driver::tls::{CrlCheck, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
     Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Refused, Reply, Request,
     RequestError, RequestState, Route, Secret, Waiter,
@@ -61,14 +61,25 @@ pub fn trusting(authority: &Authority) -> TlsConfig {
     TlsConfig {
         verify: true,
         roots: vec![authority.der().to_vec()],
+        pins: Vec::new(),
+        crls: Vec::new(),
+        crl_check: CrlCheck::Chain,
         verified_name: VerifiedName::Endpoint,
         sni: Sni::Verified,
         identity: None,
         versions: Vec::new(),
-        session_cache: Some(SessionCacheConfig {
-            size: 100,
-            ttl: Duration::from_secs(3_600),
-        }),
+        cipher_suites: Vec::new(),
+        groups: Vec::new(),
+        key_log: None,
+        session_cache: Some(session_cache(100, Duration::from_secs(3_600))),
+    }
+}
+
+pub fn session_cache(size: usize, ttl: Duration) -> SessionCacheConfig {
+    SessionCacheConfig {
+        size,
+        ttl,
+        max_lineage: Duration::from_secs(86_400),
     }
 }
 
@@ -79,6 +90,7 @@ pub fn plain(server: &Server) -> ClusterConfig {
         contact_points: vec![ContactPoint {
             host: "localhost".to_owned(),
             port: server.address().port(),
+            verified_name: None,
         }],
         keyspace: None,
         client: ClientIdentity {

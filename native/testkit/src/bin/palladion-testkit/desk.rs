@@ -12,11 +12,12 @@ use palladion_testkit::{
     Server, TlsOptions, Versions,
 };
 
-use rustls::NamedGroup;
+use rustls::crypto::aws_lc_rs;
+use rustls::{CipherSuite, NamedGroup};
 
 use crate::cluster::{carry_out, cluster};
 use crate::line::{Command, Pairs};
-use crate::paper::{cert_options, identity, write_identity, write_papers, Issuer};
+use crate::paper::{cert_options, identity, write_crl, write_identity, write_papers, Issuer};
 use crate::rule::{list, rule};
 
 /// The servers, and the authorities that all of them share.
@@ -80,6 +81,12 @@ impl Desk {
                 command.finish()?;
                 let identity = identity(issuer, &options, &self.authority, &self.unrelated);
                 told(server.set_identity(told(identity)?))?;
+            }
+            "crl" => {
+                let identity = told(server.identity())?;
+                let crl = write_crl(command, &identity, &self.authority, &self.unrelated)?;
+                command.finish()?;
+                return Ok(Pairs::default().with("crl", crl).into());
             }
             "rule" => {
                 let rule = rule(command)?;
@@ -204,6 +211,10 @@ impl Desk {
             tls.tls12_tickets = ways.iter().any(|way| way == "tickets");
             tls.tls12_session_ids = ways.iter().any(|way| way == "ids");
         }
+        if let Some(ciphers) = command.take("ciphers") {
+            let ciphers = list(Some(ciphers)).into_iter().map(|name| cipher(&name));
+            tls.cipher_suites = Some(ciphers.collect::<Result<_, _>>()?);
+        }
         if let Some(groups) = command.take("groups") {
             let groups = list(Some(groups)).into_iter().map(|name| group(&name));
             tls.groups = Some(groups.collect::<Result<_, _>>()?);
@@ -225,6 +236,15 @@ impl Desk {
         let (cert, key) = told(write_identity(dir.as_ref(), &name, &identity))?;
         Ok(Pairs::default().with("cert", cert).with("key", key))
     }
+}
+
+/// By its name in IANA's registry.
+fn cipher(name: &str) -> Result<CipherSuite, String> {
+    let known = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+    known
+        .map(|suite| suite.suite())
+        .find(|suite| format!("{suite:?}").replacen("TLS13_", "TLS_", 1) == name)
+        .ok_or_else(|| format!("ciphers={name} is no cipher suite"))
 }
 
 fn group(name: &str) -> Result<NamedGroup, String> {
@@ -337,6 +357,7 @@ fn connections(connections: &[ConnectionInfo]) -> Pairs {
             .with_some("tls_version", info.tls_version)
             .with_some("server_name", info.server_name.as_ref())
             .with("client_cert", info.client_cert)
+            .with_some("client_fingerprint", info.client_fingerprint.as_ref())
             .with_some("user", info.user.as_ref())
             .with_some("keyspace", info.keyspace.as_ref())
             .with("registered", info.registered.join(","))

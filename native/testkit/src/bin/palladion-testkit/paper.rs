@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use palladion_testkit::certs::{self_signed, Authority, CertOptions, Identity, Validity};
+use palladion_testkit::certs::{
+    self_signed, Authority, CertOptions, CrlOptions, Identity, Validity,
+};
 use palladion_testkit::Error;
 
 use crate::line::Command;
@@ -33,7 +35,7 @@ impl Issuer {
     }
 }
 
-/// What a certificate is to say: `cert=localhost,127.0.0.1 common_name=… validity=expired`. The
+/// What a certificate is to say: `cert=localhost,127.0.0.1 common_name=… validity=expired is_ca=true`. The
 /// name `nodes` stands for the addresses of all nodes.
 pub(crate) fn cert_options(
     command: &mut Command,
@@ -50,7 +52,20 @@ pub(crate) fn cert_options(
         "nodes" => nodes.iter().map(Ipv4Addr::to_string).collect(),
         _ => vec![name],
     });
-    let validity = match command.take("validity").as_deref() {
+    let validity = validity(command)?;
+    Ok(CertOptions {
+        names: names.collect(),
+        common_name: command.take("common_name"),
+        validity,
+        client,
+        ca: command.parsed("is_ca")?.unwrap_or(false),
+        crl_urls: list(command.take("crl_urls")),
+    })
+}
+
+/// `validity=valid|expired|not_yet|SECONDS`
+fn validity(command: &mut Command) -> Result<Validity, String> {
+    Ok(match command.take("validity").as_deref() {
         None | Some("valid") => Validity::Valid,
         Some("expired") => Validity::Expired,
         Some("not_yet") => Validity::NotYetValid,
@@ -62,13 +77,31 @@ pub(crate) fn cert_options(
                 ));
             }
         },
-    };
-    Ok(CertOptions {
-        names: names.collect(),
-        common_name: command.take("common_name"),
-        validity,
-        client,
     })
+}
+
+/// Writes a revocation list: `dir=DIR name=NAME revoke=true validity=valid urls=http://…` with the
+/// certificate on it, or empty. Gives its path.
+pub(crate) fn write_crl(
+    command: &mut Command,
+    identity: &Identity,
+    authority: &Authority,
+    unrelated: &Authority,
+) -> Result<String, String> {
+    let (dir, name) = (command.need("dir")?, command.need("name")?);
+    let authority = match Issuer::take(command)? {
+        Issuer::Unrelated => unrelated,
+        Issuer::Authority => authority,
+        Issuer::Itself => return Err("issuer=self issues no lists".to_owned()),
+    };
+    let revoke = command.parsed("revoke")?.unwrap_or(true);
+    let options = CrlOptions {
+        revoked: if revoke { vec![identity] } else { Vec::new() },
+        validity: validity(command)?,
+        urls: list(command.take("urls")),
+    };
+    let pem = authority.crl_pem(&options).map_err(|e| e.to_string())?;
+    write(Path::new(&dir), &format!("{name}.crl"), &pem).map_err(|e| e.to_string())
 }
 
 pub(crate) fn identity(
