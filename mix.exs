@@ -28,7 +28,7 @@ defmodule Palladion.MixProject do
   def application do
     [
       mod: {Palladion.Application, []},
-      extra_applications: [:logger, :crypto, :public_key]
+      extra_applications: [:logger, :crypto, :public_key, ssl: :optional]
     ]
   end
 

@@ -279,8 +279,13 @@ defmodule Palladion do
     * `phase`: `:connecting` (no connection yet), `:ready` or `:disconnected` (there were
       connections, and they are tried for again)
     * `endpoints`: for each node that requests may go to: its `endpoint`, `node` (host id),
-      `distance`, `last_error`, and open `connections`, each with its address, TLS version, cipher,
-      kind of handshake and verified name; and the server's certificates (DER)
+      `distance`, `last_error`, and open `connections`, each with its `address` and `tls`; and the
+      server's `certificates` (DER)
+    * `tls` of a connection is `nil` without TLS, or a map of its `version`, `cipher`, key exchange
+      `group` (`"x25519"`; `nil` on a resumed TLS 1.2), `handshake` (`:full`,
+      `:full_with_hello_retry_request` or `:resumed`), `verified_name`, `duration_us` (of the
+      handshake, in µs), `not_after` (until when the server's certificate is valid, in Unix
+      seconds, or `nil`) and `generation` (0, and one more with each `reload_tls/2`)
     * `control`: the connection over which the cluster learns of its nodes, or `nil`
     * `last_error`: the `Palladion.ConnectionError` of the last failed attempt, `nil` since one
       succeeded
@@ -324,8 +329,13 @@ defmodule Palladion do
 
   Among them `requests`, `responses`, `late_responses`, `connections_opened`,
   `connections_closed`, `connect_failures`, `handshakes_full`, `handshakes_resumed`,
-  `handshakes_failed`, `sessions_offered`, `sessions_stored`, `sessions_evicted`,
-  `sessions_expired`, `sessions_refused`, `logins`, `logins_refused` and `heartbeats`.
+  `handshakes_hello_retry` (those of the full ones that took a round more, for another key exchange
+  group), `handshakes_failed`, `sessions_stored`, `sessions_offered` (taken for a handshake),
+  `sessions_rejected` (those of them that weren't resumed: the server didn't take them, as past its
+  own limit, or the handshake failed), `sessions_refused` (resumed, but the certificate no longer passed),
+  `sessions_evicted` (for room), `sessions_expired` (too old), `sessions_lineage_expired` (the full
+  handshake that they descend from is too old), `sessions_purged` (by a reload or a refused login),
+  `tls_reloads`, `logins`, `logins_refused` and `heartbeats`.
   """
   @spec stats(name()) :: {:ok, %{atom() => non_neg_integer()}} | error()
   def stats(name), do: Request.stats(name)
@@ -340,6 +350,54 @@ defmodule Palladion do
   """
   @spec reconnect(name(), timeout()) :: :ok | error()
   def reconnect(name, timeout \\ 30_000), do: Request.reconnect(name, timeout)
+
+  @doc """
+  Reads the files of `tls:` again and replaces all connections by new ones, without a restart;
+  queries go on meanwhile.
+
+      # New files are in place.
+      :ok = Palladion.reload_tls(MyApp.DB)
+
+      # A new certificate comes from elsewhere, as DER.
+      {certificate, key} = MyApp.Vault.issue()
+      :ok = Palladion.reload_tls(MyApp.DB, tls: [cert: certificate, key: {:PrivateKeyInfo, key}])
+
+  Everything is read and checked first, and taken only as a whole. From then on no TLS session of
+  before is resumed, and connections are replaced in waves: each new one takes the place of an old
+  one, which first answers what it has taken on; one that is just being opened under the old
+  configuration never gets into service. Reloads that are asked for at the same time run
+  one after the other.
+
+    * `:timeout` – how long to wait until every connection has been replaced, in ms, or
+      `:infinity` (default 60,000), also for reloads before it. What isn't begun by then never is;
+      else it goes on without anybody waiting
+    * `:tls` – new options of `tls:` (see [TLS options](#module-tls-options)), which win over those
+      in force and stay for later reloads (default `[]`): authorities, pins, revocation lists, our
+      own certificate and key, versions, ciphers and groups. Names, `verify:` and what is about
+      this process itself need a restart. `nil` takes an option away, such as `keyfile: nil`
+      (and `password: nil`) where a PKCS#12 `certfile:` takes the place of two files. What is
+      trusted can't be taken away (`cacertfile:`, `cacerts:`, `pinned:`, `crlfile:`, `crls:`,
+      `crl_check:`), only replaced: to trust more than before, restart the cluster
+
+  With `tls: [watch_interval: ...]` the cluster does it by itself when a file has changed.
+
+  Returns `:ok` when no connection of before is left, or
+
+    * `{:error, %Palladion.ConfigError{}}`: what was read can't be used, or the cluster has no TLS.
+      Nothing has changed
+    * `{:error, %Palladion.ConnectionError{}}`: it is in force, but a new connection could not be
+      opened with it. The old connections go on serving, and new ones are tried for again and
+      again. The reason says what is wrong, such as `:unknown_ca` for authorities that the
+      server's certificate doesn't come from: put the files right and reload again
+    * `{:error, %Palladion.ConnectionError{reason: :timeout}}`: the time is over. With
+      `details.in_force` it is in force, and connections are still being replaced; without, nothing
+      was applied, for another reload took the time or the files did
+
+  Raises `ArgumentError` for other options.
+  """
+  @spec reload_tls(name(), timeout: timeout(), tls: keyword()) ::
+          :ok | {:error, Palladion.ConfigError.t() | ConnectionError.t()}
+  def reload_tls(name, options \\ []), do: Cluster.reload_tls(name, options)
 
   defp bang!({:ok, value}), do: value
   defp bang!({:error, exception}), do: raise(exception)

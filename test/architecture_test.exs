@@ -15,10 +15,16 @@ defmodule Palladion.ArchitectureTest do
       "Palladion" => ~w(Cluster Request Schema),
       "Palladion.Application" => ~w(Native),
       "Palladion.Cluster" =>
-        ~w(Cluster.NodeTable Cluster.Server Cluster.Topology Application Native),
+        ~w(Cluster.Certificates Cluster.NodeTable Cluster.Server Cluster.Topology Application) ++
+          ~w(Native),
+      "Palladion.Cluster.Certificates" =>
+        ~w(Cluster.Certificates.Expiry Cluster.NodeTable Native),
+      # It computes.
+      "Palladion.Cluster.Certificates.Expiry" => [],
       "Palladion.Cluster.NodeTable" => [],
       "Palladion.Cluster.Pauses" => ~w(Native),
-      "Palladion.Cluster.Server" => ~w(Cluster.Pauses Cluster.Signals Native),
+      "Palladion.Cluster.Server" =>
+        ~w(Cluster.Certificates Cluster.Pauses Cluster.Signals Native),
       "Palladion.Cluster.Signals" => ~w(Cluster.NodeTable),
       "Palladion.Cluster.Topology" =>
         ~w(Cluster.NodeTable Cluster.Topology.Callbacks Cluster.Topology.State Native),
@@ -32,11 +38,17 @@ defmodule Palladion.ArchitectureTest do
       "Palladion.Request.SchemaAgreement" => ~w(Cluster.NodeTable),
       "Palladion.Schema" => ~w(Schema.Reader),
       "Palladion.Schema.Reader" => ~w(Request),
+      "Palladion.Doctor" => ~w(Doctor.Probes Native),
+      "Palladion.Doctor.Probes" => ~w(Application),
+      "Mix.Tasks.Palladion.Doctor" => ~w(Doctor),
       "Palladion.Native" => []
     }
 
-    # A secret goes into the native library where it comes in.
-    @leaves_may_name %{"Palladion.Secret" => ~w(Native)}
+    # A secret goes into the native library where it comes in, and a keystore is read there.
+    @leaves_may_name %{
+      "Palladion.Config.Pkcs12" => ~w(Native),
+      "Palladion.Secret" => ~w(Native)
+    }
 
     test "modules name each other in one direction" do
       for {module, named} <- modules(), other <- named, not leaf?(other) do
@@ -204,6 +216,17 @@ defmodule Palladion.ArchitectureTest do
           refute line =~ ~r/\bunsafe\b/, "#{Path.relative_to(file, @root)}: #{line}"
         end
       end
+    end
+
+    # Sessions and their tickets above all stay in memory.
+    test "no file is written but the log of keys" do
+      writers =
+        for crate <- ["cql", "driver", "nif"],
+            file <- files("native/#{crate}/src/**/*.rs"),
+            Enum.any?(code_lines(file), &(&1 =~ ~r/\bfs::|\bOpenOptions\b|\bFile::/)),
+            do: Path.relative_to(file, @root)
+
+      assert writers == ["native/driver/src/tls/key_log.rs"]
     end
 
     test "no profile aborts on a panic" do

@@ -7,8 +7,11 @@ defmodule Palladion.Cluster do
 
   require Logger
 
-  alias Palladion.{Application, Config, ConfigError, Native, RequestOptions, Telemetry}
-  alias Palladion.Cluster.NodeTable
+  import Palladion.ConfigError, only: [problem: 3]
+
+  alias Palladion.{Application, Config, ConfigError, ConnectionError, Native, RequestOptions}
+  alias Palladion.Cluster.{Certificates, NodeTable}
+  alias Palladion.Telemetry
 
   @doc false
   @spec start_link(Config.t()) :: Supervisor.on_start()
@@ -24,6 +27,47 @@ defmodule Palladion.Cluster do
       nil -> :error
       entry -> {:ok, entry}
     end
+  end
+
+  @doc false
+  # TLS is configured anew, in the process that looks after it.
+  @spec reload_tls(Palladion.name(), keyword()) ::
+          :ok | {:error, ConfigError.t() | ConnectionError.t()}
+  def reload_tls(name, options) do
+    {timeout, changes} = reload_options(options)
+
+    case fetch(name) do
+      {:ok, %{tls?: false}} ->
+        problem = problem([:tls], :conflict, "is off (tls: false): there is nothing to reload")
+        {:error, %ConfigError{name: name, problems: [problem]}}
+
+      {:ok, %{table: table}} ->
+        # They become a message: no secret stands in it.
+        Certificates.reload(table, Config.seal(tls: changes)[:tls], timeout)
+
+      :error ->
+        {:error, ConnectionError.from_native({:unknown_cluster, %{name: inspect(name)}})}
+    end
+  end
+
+  # What is raised has nothing of them in it, not even in its stack trace: there may be a password.
+  defp reload_options(options) do
+    with true <- Keyword.keyword?(options),
+         {known, []} <- Keyword.split(options, [:timeout, :tls]) do
+      {reload_timeout(known[:timeout]), Keyword.get(known, :tls, [])}
+    else
+      _ -> raise ArgumentError, "the options are a keyword list of timeout: and tls:"
+    end
+  end
+
+  @longest_timeout 0xFFFFFFFF
+
+  defp reload_timeout(nil), do: 60_000
+  defp reload_timeout(:infinity), do: @longest_timeout
+  defp reload_timeout(ms) when is_integer(ms) and ms in 0..@longest_timeout, do: ms
+
+  defp reload_timeout(_other) do
+    raise ArgumentError, "a timeout must be 0 to 4,294,967,295 ms or :infinity"
   end
 
   @impl true
@@ -45,6 +89,7 @@ defmodule Palladion.Cluster do
       schema_agreement: config.schema_agreement,
       slow_query_threshold: config.slow_query_threshold,
       table: table,
+      tls?: config.tls != nil,
       telemetry: Telemetry.available?()
     })
 
@@ -72,6 +117,8 @@ defmodule Palladion.Cluster do
       {Palladion.Cluster.Topology, argument}
     ]
 
+    children = if config.tls, do: children ++ [{Certificates, argument}], else: children
+
     Supervisor.init(children, strategy: :one_for_one, max_restarts: 30, max_seconds: 5)
   end
 
@@ -80,15 +127,7 @@ defmodule Palladion.Cluster do
 
     case Native.cluster_new(Config.to_native(config), self(), workers, decoders) do
       {:ok, handle} -> handle
-      {:error, error} -> exit(config_error(config.name, error))
+      {:error, error} -> exit(ConfigError.from_native(config.name, error))
     end
-  end
-
-  # What only the native library can judge, such as a key of an unknown kind.
-  defp config_error(name, {kind, fields}) do
-    option = Map.get(fields, :option, to_string(kind))
-    message = "can't be used: #{Map.get(fields, :detail, kind)}"
-    problem = ConfigError.problem([option], :invalid_value, message)
-    %ConfigError{name: name, problems: [problem]}
   end
 end

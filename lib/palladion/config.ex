@@ -24,10 +24,11 @@ defmodule Palladion.Config do
     Seal,
     Timeouts,
     TLS,
-    Topology
+    Topology,
+    VerifiedName
   }
 
-  alias Palladion.{ConfigError, Secret}
+  alias Palladion.ConfigError
 
   @driver_version Mix.Project.config()[:version]
 
@@ -111,6 +112,21 @@ defmodule Palladion.Config do
     end
   end
 
+  @doc false
+  # The TLS options of a cluster that runs, read again, with changes over them. What can't be
+  # changed without a restart is refused. `time` is in ms, and no longer than the loader's own.
+  @spec reload_tls(name(), TLS.t(), term(), timeout()) ::
+          {:ok, TLS.t()} | {:error, ConfigError.t()}
+  def reload_tls(name, %TLS{} = tls, changes, time \\ :infinity) do
+    sealed = Seal.seal_tls(changes)
+
+    case Loader.run(fn -> TLS.reload(tls, sealed) end, min(time, Loader.timeout())) do
+      {:ok, reloaded} -> {:ok, reloaded}
+      {:error, %ConfigError{} = error} -> {:error, %{error | name: name}}
+      {:error, problems} -> {:error, %ConfigError{name: name, problems: problems}}
+    end
+  end
+
   defp from_environment(options) do
     with true <- Keyword.keyword?(options),
          app when is_atom(app) and app != nil <- options[:otp_app] do
@@ -153,13 +169,16 @@ defmodule Palladion.Config do
     Keyword.merge(environment, options, fn
       section, below, above when section in @sections ->
         if Keyword.keyword?(below) and Keyword.keyword?(above),
-          do: Keyword.merge(below, above),
+          do: merge_section(section, below, above),
           else: above
 
       _option, _below, above ->
         above
     end)
   end
+
+  defp merge_section(:tls, below, above), do: TLS.override(below, above)
+  defp merge_section(_section, below, above), do: Keyword.merge(below, above)
 
   @doc false
   # Options may be sealed or not. Reads files.
@@ -178,10 +197,11 @@ defmodule Palladion.Config do
     {retry, p9} = Retry.parse(values.retry)
     {topology, p10} = Topology.parse(values.topology)
     {schema_agreement, p11} = SchemaAgreement.parse(values.schema_agreement)
+    {contact_points, p12} = VerifiedName.put(contact_points, tls && tls.verified_name)
 
     sections = [name(values.name), keyspace(values.keyspace), client_id(values.client_id)]
 
-    parsed = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11]
+    parsed = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12]
 
     case problems ++ Enum.concat(sections ++ parsed) do
       [] ->
@@ -269,32 +289,12 @@ defmodule Palladion.Config do
   end
 
   # What is allowed, and yet worth a line in the log of whoever runs it.
-  defp warnings(config) do
-    Enum.reject([encryption(config.tls), password(config), verification(config.tls)], &is_nil/1)
-  end
-
-  defp encryption(nil),
-    do: {[:tls], "TLS is off: whoever is on the way reads and changes requests and answers"}
-
-  defp encryption(_tls), do: nil
+  defp warnings(config), do: TLS.warnings(config.tls) ++ password(config)
 
   defp password(%{tls: nil, auth: %Auth{}}),
-    do: {[:auth, :allow_plaintext_password], "the password is sent unencrypted"}
+    do: [{[:auth, :allow_plaintext_password], "the password is sent unencrypted"}]
 
-  defp password(_config), do: nil
-
-  defp verification(%TLS{verify: :none}) do
-    {[:tls, :verify],
-     "the server's certificate is not verified: an attacker can take the server's place"}
-  end
-
-  defp verification(%TLS{verified_name: false}) do
-    {[:tls, :verify_hostname],
-     "the server's name is not checked: whoever has a certificate of the same authority " <>
-       "can take its place"}
-  end
-
-  defp verification(_tls), do: nil
+  defp password(_config), do: []
 
   @doc false
   # What `Palladion.Native` takes, and exactly that.
@@ -302,7 +302,7 @@ defmodule Palladion.Config do
   def to_native(%__MODULE__{} = config) do
     %{
       name: inspect(config.name),
-      contact_points: Enum.map(config.contact_points, &Map.take(&1, [:host, :port])),
+      contact_points: Enum.map(config.contact_points, &Map.from_struct/1),
       keyspace: config.keyspace,
       application_name: config.application_name,
       application_version: config.application_version,
@@ -326,16 +326,10 @@ defmodule Palladion.Config do
       reconnect_policy: Reconnect.native_policy(config.reconnect),
       reconnect_min: config.reconnect.min,
       reconnect_max: config.reconnect.max,
-      tls: native_tls(config.tls),
+      tls: config.tls && TLS.to_native(config.tls),
       auth: native_auth(config.auth)
     }
   end
-
-  defp native_tls(nil), do: nil
-  defp native_tls(tls), do: %{Map.from_struct(tls) | key: native_key(tls.key)}
-
-  defp native_key(nil), do: nil
-  defp native_key({format, %Secret{ref: ref}}), do: {format, ref}
 
   defp native_auth(nil), do: nil
 

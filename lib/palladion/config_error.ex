@@ -76,6 +76,15 @@ defmodule Palladion.ConfigError do
   end
 
   @doc false
+  # What only the native library can judge, such as a key of an unknown kind.
+  @spec from_native(term(), {atom(), map()}) :: t()
+  def from_native(name, {kind, fields}) do
+    option = Map.get(fields, :option, to_string(kind))
+    message = "can't be used: #{Map.get(fields, :detail, kind)}"
+    %__MODULE__{name: name, problems: [problem([option], :invalid_value, message)]}
+  end
+
+  @doc false
   # The one way problems are made, so that they all have the same shape.
   @spec problem(path(), atom(), String.t()) :: problem()
   def problem(path, reason, message), do: %{path: path, reason: reason, message: message}

@@ -9,12 +9,13 @@ defmodule Palladion.ConnectionError do
     * `reason` - an atom to match on, of the table below
     * `endpoint` - `"host:port"`, or `nil` where no endpoint is concerned
     * `details` - a map of plain values, with what is known of: `:name` (the name that was
-      checked), `:names` (the names in the server's certificate), `:not_before`,
-      `:not_after` (of the certificate, in Unix seconds), `:timeout` (ms), `:address`,
+      checked), `:names` (the names in the server's certificate), `:fingerprint` (the SHA-256 of
+      the server's certificate, hexadecimal), `:not_before`, `:not_after` (of the certificate, in
+      Unix seconds), `:timeout` (ms), `:address`,
       `:errno`, `:class` (of the server's authenticator), `:server_message`, `:code`,
       `:detail`, `:count`, `:sent` (whether the request had left), `:datacenter` (the one that
-      was looked for) and `:datacenters` (those there are), `:cause` and `:last_error` (each
-      `{reason, details}` again)
+      was looked for) and `:datacenters` (those there are), `:in_force` (whether what
+      `Palladion.reload_tls/2` read is), `:cause` and `:last_error` (each `{reason, details}` again)
 
   ## Reasons
 
@@ -44,9 +45,13 @@ defmodule Palladion.ConnectionError do
   """
   @impl true
   @spec message(t()) :: String.t()
-  def message(%__MODULE__{} = error) do
-    {_what, advice} = Reasons.fetch(error.reason)
-    "#{summary(error)}. #{advice}"
+  def message(%__MODULE__{} = error), do: "#{summary(error)}. #{advice(error)}"
+
+  @doc false
+  @spec advice(t()) :: String.t()
+  def advice(%__MODULE__{reason: reason}) do
+    {_what, advice} = Reasons.fetch(reason)
+    advice
   end
 
   @doc false
@@ -57,7 +62,9 @@ defmodule Palladion.ConnectionError do
     %__MODULE__{reason: kind, endpoint: endpoint, details: Palladion.Node.put_host_id(details)}
   end
 
-  defp summary(error) do
+  @doc false
+  @spec summary(t()) :: String.t()
+  def summary(%__MODULE__{} = error) do
     {what, _advice} = Reasons.fetch(error.reason)
     prefix = if error.endpoint, do: "#{error.endpoint}: "
 
@@ -70,6 +77,7 @@ defmodule Palladion.ConnectionError do
   @order [
     :name,
     :names,
+    :fingerprint,
     :not_before,
     :not_after,
     :timeout,
@@ -101,6 +109,7 @@ defmodule Palladion.ConnectionError do
   # What the other side sent is inspected, so that it can't write lines of its own into a log.
   defp fact(:name, name), do: "checked for #{show(name)}"
   defp fact(:names, names), do: "the certificate is for #{list(names)}"
+  defp fact(:fingerprint, digest), do: "its SHA-256 fingerprint is #{show(digest)}"
   defp fact(:not_before, seconds), do: "valid from #{time(seconds)}"
   defp fact(:not_after, seconds), do: "valid until #{time(seconds)}"
   defp fact(:timeout, ms), do: "after #{show(ms)} ms"

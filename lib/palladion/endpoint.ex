@@ -14,7 +14,8 @@ defmodule Palladion.Endpoint do
       %Palladion.Endpoint{address: "10.0.0.7", port: 9042, verified_name: "db.example"}
 
   Where the cluster has `tls: [verify_hostname:, server_name_indication:]`, those win over
-  `verified_name` and `sni`.
+  `verified_name` and `sni`; of a template, a map or a function in `verify_hostname:` the name that
+  it has for this node.
   """
 
   @enforce_keys [:address]

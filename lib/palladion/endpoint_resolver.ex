@@ -36,6 +36,39 @@ defmodule Palladion.EndpointResolver do
 
   It is not asked for contact points, of which no more than the name is known.
 
+  ## The name without the place
+
+  Where only the name is another one, `tls: [verify_hostname: …]` says it, and wins over the
+  resolver. It is one of
+
+  | value | name to verify |
+  |---|---|
+  | `"db.example"`, `"10.0.0.1"` | this one for all; an IP address must be among the certificate's IP addresses |
+  | `"node-{host_id}.example"` | made of `{address}`, `{port}`, `{host_id}`, `{datacenter}` and `{rack}` |
+  | `%{"10.0.0.1" => "db1.example"}` | what the map says of the node; of others, the resolver |
+  | a function, or `{module, function, arguments}` | what it returns |
+  | `false` | none: the chain alone is verified |
+
+  A key of the map is a host id, or a host with or without `:port`: the address that the node
+  announces, the host that is dialled, or the contact point's name. What says most comes first.
+
+  A function gets the `Palladion.Node` with its endpoint and returns a name, `{:ok, name}`, `nil`
+  for the resolver's, or `{:error, reason}`. It runs as resolvers do and its errors have the same
+  consequences. It can't return `false`, for the check is turned off for all nodes or for none.
+
+  All of this holds for contact points as well. What is known of them are `address`, which is the
+  host as it stands in `contact_points:`, and `port`:
+
+    * a template that needs more is not applied to them, and they keep their own name
+    * a map has them by `"host"` or `"host:port"`
+    * a function is asked for them when the cluster starts, with a node that has nothing else. If
+      it fails then, that is a `Palladion.ConfigError`.
+
+  The variables of a template are what a server says of itself. So one that has more than
+  `{address}` must end with a dot and a domain, as in `"{rack}.db.example"`; else a server could
+  name itself so that a certificate of its own will do. Take a domain that is yours: with
+  `"{rack}.com"` it still could.
+
   ## Reverse DNS
 
   is never used, neither here nor elsewhere: whoever answers for an address block would choose

@@ -12,11 +12,14 @@ defmodule Palladion.Native do
   end
 
   def secret_new(_value), do: not_loaded()
+  def read_pkcs12(_file, _password), do: not_loaded()
+  def probe(_request, _ref), do: not_loaded()
 
   def cluster_new(_config, _supervisor, _workers, _decoders), do: not_loaded()
   def cluster_close(_handle, _ref, _grace), do: not_loaded()
   def cluster_adopt(_handle, _role), do: not_loaded()
   def cluster_reconnect(_handle, _ref), do: not_loaded()
+  def tls_reload(_handle, _tls, _ref), do: not_loaded()
   def cluster_status(_handle), do: not_loaded()
   def cluster_stats(_handle), do: not_loaded()
   def take_events(_handle, _role), do: not_loaded()

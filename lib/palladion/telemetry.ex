@@ -90,9 +90,9 @@ defmodule Palladion.Telemetry do
 
     * `:level` – of all lines, an atom (default: `:warning` for what failed, was slow or was lost,
       `:info` for the rest)
-    * `:only` – a list of `:requests`, `:retries`, `:nodes` and `:connections` (default:
+    * `:only` – a list of `:requests`, `:retries`, `:nodes`, `:connections` and `:tls` (default:
       `[:requests, :retries]`, for the cluster logs nodes and connections that failed itself,
-      the same failure not more than once a minute)
+      the same failure not more than once a minute, and certificates that expire)
 
   The text of a statement is logged only if its values are bound, as it may hold data otherwise;
   else its summary, such as `SELECT shop.users`.

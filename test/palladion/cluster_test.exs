@@ -3,6 +3,8 @@ defmodule Palladion.ClusterTest do
 
   alias Palladion.Cluster
   alias Palladion.Cluster.NodeTable
+  alias Palladion.{ConfigError, ConnectionError}
+  alias Palladion.Test.Certificates
 
   @moduletag :capture_log
 
@@ -25,6 +27,63 @@ defmodule Palladion.ClusterTest do
     assert_receive {:DOWN, ^monitor, :process, _pid, :killed}
     via = {:via, NodeTable, {table, :tasks}}
     assert again(fn -> GenServer.whereis(via) end) != tasks
+  end
+
+  describe "reloading TLS" do
+    test "of a cluster without it has nothing to do" do
+      name = :"plain_#{System.unique_integer([:positive])}"
+      start_supervised!({Palladion, name: name, contact_points: ["127.0.0.1:1"], tls: false})
+      assert {:error, %ConfigError{name: ^name, problems: [problem]}} = Palladion.reload_tls(name)
+      assert %{path: [:tls], reason: :conflict} = problem
+    end
+
+    test "finds all that is wrong with what is to be taken" do
+      name = :"secure_#{System.unique_integer([:positive])}"
+      tls = [cacerts: [Certificates.chain().root], expiry_warning: false]
+      start_supervised!({Palladion, name: name, contact_points: ["127.0.0.1:1"], tls: tls})
+
+      for {changes, path} <- [
+            {[certfile: "/nowhere"], [:tls, :certfile]},
+            {[cerfile: "/nowhere"], [:tls, :cerfile]},
+            {"nonsense", [:tls]},
+            {%{certfile: "/nowhere"}, [:tls]},
+            {nil, [:tls]}
+          ] do
+        assert {:error, %ConfigError{name: ^name, problems: problems}} =
+                 Palladion.reload_tls(name, tls: changes)
+
+        assert path in Enum.map(problems, & &1.path)
+      end
+    end
+
+    test "of a cluster that there isn't" do
+      assert {:error, %ConnectionError{reason: :unknown_cluster}} = Palladion.reload_tls(:nobody)
+    end
+
+    test "takes no other options" do
+      for options <- [[timeout: -1], [timeout: "1"], [timeout: 0x100000000], [tsl: []]] do
+        assert_raise ArgumentError, fn -> Palladion.reload_tls(:nobody, options) end
+      end
+    end
+
+    test "shows nothing of options that are none" do
+      for options <- [
+            %{tls: %{password: "hunter2"}},
+            [{:tls, [password: "hunter2"]} | "hunter2"],
+            [{"tls", "hunter2"}],
+            "hunter2"
+          ] do
+        {error, stacktrace} =
+          try do
+            Palladion.reload_tls(:nobody, options)
+          rescue
+            error -> {error, __STACKTRACE__}
+          end
+
+        assert %ArgumentError{} = error
+        refute inspect({error, stacktrace}, limit: :infinity) =~ "hunter2"
+      end
+    end
   end
 
   # Nobody listens there.

@@ -128,7 +128,13 @@ defmodule Palladion.ConfigTest do
             {:endpoint_factory, "it is called endpoint_resolver: ... here"},
             {:reconnection_policy, "it is called reconnect: [policy: ...] here"},
             {:default_idempotence, "it is said with each request here, as idempotent: true"},
-            {:ssl_options, "it is called tls: [...] here"}
+            {:ssl_options, "it is called tls: [...] here"},
+            {:ssl_context, "it is called tls: [...] here"},
+            {:auth_provider, "it is called auth: [...] here"},
+            {:tls_session_cache_enabled,
+             "it is called tls: [session_cache: false] or [...] here"},
+            {:tls_session_cache_size, "it is called tls: [session_cache: [size: ...]] here"},
+            {:tls_session_cache_ttl, "it is called tls: [session_cache: [ttl: ...]] here"}
           ] do
         assert {:error, %{problems: [problem]}} = parse([{option, @secret}])
         assert problem.message == "unknown option, #{text}"
@@ -231,6 +237,7 @@ defmodule Palladion.ConfigTest do
             [name: MyApp.DB, tls: false, auth: @secret],
             [name: MyApp.DB, tls: @secret],
             [name: MyApp.DB, tls: [cacerts: [], password: @secret]],
+            [name: MyApp.DB, tls: [cacerts: [], cert: "", key: {:RSAPrivateKey, @secret}]],
             [name: MyApp.DB, tls: false, secret: @secret]
           ] do
         assert {:error, error} = Config.parse(options)
@@ -252,6 +259,10 @@ defmodule Palladion.ConfigTest do
             {[tls: false, auth: auth], [[:tls], [:auth, :allow_plaintext_password]]},
             {[tls: [verify: :verify_none]], [[:tls, :verify]]},
             {[tls: [cacerts: [chain.root], verify_hostname: false]], [[:tls, :verify_hostname]]},
+            {[tls: [cacerts: [chain.root], key_log: "keys.log"]], [[:tls, :key_log]]},
+            {[tls: [verify: :verify_none, key_log: "keys.log"]],
+             [[:tls, :verify], [:tls, :key_log]]},
+            {[tls: [pinned: :crypto.hash(:sha256, chain.leaf)]], []},
             {[tls: [cacerts: [chain.root]], auth: auth], []}
           ] do
         warnings = parse!(options).warnings
@@ -275,7 +286,10 @@ defmodule Palladion.ConfigTest do
 
       assert Config.to_native(config) == %{
                name: "MyApp.DB",
-               contact_points: [%{host: "db1", port: 9042}, %{host: "db2", port: 9142}],
+               contact_points: [
+                 %{host: "db1", port: 9042, verified_name: nil},
+                 %{host: "db2", port: 9142, verified_name: nil}
+               ],
                keyspace: "shop",
                application_name: "app",
                application_version: "1",
@@ -304,6 +318,27 @@ defmodule Palladion.ConfigTest do
              }
     end
 
+    test "has a name for each contact point where there is none for all", %{chain: chain} do
+      native = fn verify_hostname ->
+        tls = [cacerts: [chain.root], verify_hostname: verify_hostname]
+        config = parse!(contact_points: ["db1", "db2:9142"], tls: tls)
+        native = Config.to_native(config)
+        {native.tls.verified_name, Enum.map(native.contact_points, & &1.verified_name)}
+      end
+
+      for {verify_hostname, names} <- [
+            {nil, {nil, [nil, nil]}},
+            {false, {false, [nil, nil]}},
+            {"db.example", {"db.example", [nil, nil]}},
+            {%{"db2:9142" => "db2.example"}, {nil, [nil, "db2.example"]}},
+            {"{address}.example", {nil, ["db1.example", "db2.example"]}},
+            {"{host_id}.example", {nil, [nil, nil]}},
+            {&"n#{&1.port}", {nil, ["n9042", "n9142"]}}
+          ] do
+        assert native.(verify_hostname) == names
+      end
+    end
+
     test "has secrets as bare references", %{chain: chain} = context do
       %{tmp_dir: dir} = tmp_dir(context)
 
@@ -323,9 +358,15 @@ defmodule Palladion.ConfigTest do
                verified_name: "db.example",
                sni: nil,
                cacerts: [chain.root],
+               pins: [],
+               crls: [],
+               crl_check: :chain,
                cert_chain: [chain.leaf],
                versions: [:"tlsv1.2", :"tlsv1.3"],
-               session_cache: %{size: 100, ttl: 3_600}
+               cipher_suites: nil,
+               groups: nil,
+               key_log: nil,
+               session_cache: %{size: 100, ttl: 3_600, max_lineage: 86_400}
              }
 
       assert is_reference(native_auth.password)
@@ -389,6 +430,21 @@ defmodule Palladion.ConfigTest do
       assert {:ok, %{tls: nil, auth: nil}} = Config.load(options ++ [tls: false, auth: nil])
     end
 
+    test "a function for names that hangs or crashes is told", %{chain: chain} do
+      load = fn function ->
+        tls = [cacerts: [chain.root], verify_hostname: function]
+        Config.load(name: MyApp.DB, tls: tls)
+      end
+
+      assert {:error, %{problems: [%{path: [:tls, :verify_hostname]}]} = error} =
+               load.(fn _node -> raise "bad #{@secret}" end)
+
+      refute Exception.message(error) =~ @secret
+
+      assert {:error, %{problems: [%{reason: :crashed}]}} =
+               load.(fn _node -> Process.exit(self(), :kill) end)
+    end
+
     test "a name without configuration is told" do
       assert {:error, %{name: MyApp.Other, problems: [problem]}} =
                Config.load(Keyword.put(in_environment(tls: false), :name, MyApp.Other))
@@ -440,6 +496,70 @@ defmodule Palladion.ConfigTest do
       assert_received {:called, loader, {:dictionary, []}}
       assert loader != test
       refute Process.alive?(loader)
+    end
+  end
+
+  describe "reload_tls/4" do
+    test "reads what was given once more, with changes over it", context do
+      %{chain: chain} = context
+      %{tmp_dir: dir} = tmp_dir(context)
+      file = Make.write!(dir, "ca.pem", Make.pem(chain.root))
+      options = [name: MyApp.DB, tls: [cacertfile: file, cert: chain.leaf, key: chain.key]]
+      assert {:ok, config} = Config.load(options)
+
+      other = Make.chain()
+      Make.write!(dir, "ca.pem", Make.pem(other.root))
+      assert {:ok, tls} = Config.reload_tls(config.name, config.tls, versions: [:"tlsv1.3"])
+      assert %{cacerts: [root], cert_chain: [leaf], versions: [:"tlsv1.3"]} = tls
+      assert {root, leaf} == {other.root, chain.leaf}
+      assert Map.keys(Config.TLS.to_native(tls)) == Map.keys(Config.to_native(config).tls)
+    end
+
+    test "also of an application's environment", %{chain: chain} do
+      assert {:ok, config} = Config.load(in_environment(tls: [cacerts: [chain.root]]))
+      assert {:ok, %{cacerts: [_]}} = Config.reload_tls(config.name, config.tls, [])
+    end
+
+    test "names the cluster in what is wrong, and shows nothing", %{chain: chain} do
+      assert {:ok, config} = Config.load(name: MyApp.DB, tls: [cacerts: [chain.root]])
+
+      for {changes, reason} <- [
+            {[cacertfile: "none.pem"], :unreadable},
+            {[passwrd: @secret], :unknown_option},
+            {[key: @secret, cert: chain.leaf], :invalid_value},
+            {[key_log: @secret], :needs_restart},
+            {@secret, :invalid_value}
+          ] do
+        assert {:error, %ConfigError{name: MyApp.DB} = error} =
+                 Config.reload_tls(MyApp.DB, config.tls, changes)
+
+        assert [%{reason: ^reason}] = error.problems
+        refute inspect(error) =~ @secret
+        refute Exception.message(error) =~ @secret
+      end
+    end
+
+    test "runs functions where nobody can look", %{chain: chain} do
+      test = self()
+
+      key = fn ->
+        send(test, {:called, self()})
+        chain.key
+      end
+
+      tls = [cacerts: [chain.root], cert: chain.leaf, key: key]
+      assert {:ok, config} = Config.load(name: MyApp.DB, tls: tls)
+      assert_received {:called, first}
+      assert {:ok, %{key: {:sec1, %Secret{}}}} = Config.reload_tls(config.name, config.tls, [])
+      assert_received {:called, second}
+      assert first != second and test not in [first, second]
+    end
+
+    test "takes no longer than it may", %{chain: chain} do
+      assert {:ok, config} = Config.load(name: MyApp.DB, tls: [cacerts: [chain.root]])
+      changes = [cert: chain.leaf, key: fn -> Process.sleep(:infinity) end]
+      assert {:error, error} = Config.reload_tls(MyApp.DB, config.tls, changes, 20)
+      assert [%{reason: :timeout}] = error.problems
     end
   end
 

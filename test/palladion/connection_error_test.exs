@@ -23,6 +23,22 @@ defmodule Palladion.ConnectionErrorTest do
     assert advices == Enum.uniq(advices)
   end
 
+  test "what is wrong with a certificate is told with what makes a good one" do
+    for {reason, advice} <- [
+          certificate_v1: ["-extfile", "subjectAltName", "v3"],
+          certificate_self_signed: ["this very certificate as tls: [cacertfile: ", "pinned: "],
+          no_subject_alt_name: ["Common names are not read", "subjectAltName"],
+          address_mismatch: ["subjectAltName IP:", "verify_hostname: "],
+          pin_mismatch: ["pinned: "],
+          revocation_unknown: ["crlfile: "],
+          client_certificate_missing: ["certfile: ", "keyfile: "],
+          cipher_mismatch: ["ciphers: ", "supported_groups: "]
+        ] do
+      message = Exception.message(%ConnectionError{reason: reason})
+      for text <- advice, do: assert(message =~ text)
+    end
+  end
+
   # Kinds cross as names; what the native library says must have a text here.
   test "the native library has no other reasons" do
     source = File.read!(Path.expand("../../native/nif/src/errors.rs", __DIR__))
@@ -53,6 +69,7 @@ defmodule Palladion.ConnectionErrorTest do
           {%{not_after: 1_700_000_000}, "valid until 2023-11-14 22:13:20Z"},
           {%{not_before: 1_700_000_000}, "valid from 2023-11-14 22:13:20Z"},
           {%{not_after: 1_000_000_000_000_000}, "valid until 1000000000000000"},
+          {%{fingerprint: "00ff"}, ~s{its SHA-256 fingerprint is "00ff"}},
           {%{timeout: 5_000}, "after 5000 ms"},
           {%{address: "10.0.0.1:9042"}, ~s{at "10.0.0.1:9042"}},
           {%{class: "com.example.Auth"}, ~s{its authenticator is "com.example.Auth"}},

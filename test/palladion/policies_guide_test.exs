@@ -5,6 +5,7 @@ defmodule Palladion.PoliciesGuideTest do
   alias Palladion.{Config, Endpoint, EndpointResolver, Error, Node}
   alias Palladion.Cluster.Topology.Callbacks
   alias Palladion.RetryPolicy
+  alias Palladion.Test.Certificates
 
   @guide Path.expand("../../guides/policies.md", __DIR__)
 
@@ -28,10 +29,17 @@ defmodule Palladion.PoliciesGuideTest do
 
   test "every block of options is right", %{options: options} do
     assert length(options) > 10
+    chain = Certificates.chain()
 
     for given <- options do
-      assert {:ok, _config} = Config.parse([name: MyApp.DB, tls: false] ++ given)
+      assert {:ok, _config} = Config.parse(complete(given, chain))
     end
+  end
+
+  # Without the system's roots, which may not be there.
+  defp complete(given, chain) do
+    tls = if given[:tls], do: [cacerts: [chain.root]] ++ given[:tls], else: false
+    [name: MyApp.DB] ++ Keyword.put(given, :tls, tls)
   end
 
   test "the modules do what the guide says" do

@@ -91,7 +91,7 @@ defmodule Palladion.Test.Cassandra do
   `name:` is for a node that isn't shared with tests that don't name it; `env:` has more of the script's variables for such a
   node, as `%{"CASS_SSL" => "jdk"}`.
   """
-  @spec server(atom, name: atom, env: %{String.t() => String.t()}) :: server
+  @spec server(atom, name: atom | String.t(), env: %{String.t() => String.t()}) :: server
   def server(variant \\ :tls, opts \\ []) do
     case external() do
       nil ->
@@ -116,6 +116,23 @@ defmodule Palladion.Test.Cassandra do
   def kill(servers), do: call({:run, ["kill" | names(servers)]})
 
   defp names(servers), do: for(%{managed?: true, name: name} <- List.wrap(servers), do: name)
+
+  @doc "SIGKILL, and the data is gone. Who asks for the server next gets a new one."
+  @spec wipe(server) :: :ok
+  def wipe(%{managed?: true, name: name}), do: call({:wipe, name})
+
+  @doc "What a node has written to its standard output and error since it was started."
+  @spec output(server) :: String.t()
+  def output(server), do: read!(server, "logs/stdout.log")
+
+  @doc "A node's configuration, `cassandra.yaml`."
+  @spec yaml(server) :: String.t()
+  def yaml(server), do: read!(server, "conf/cassandra.yaml")
+
+  defp read!(%{managed?: true, name: name}, file) do
+    run = System.get_env("CASS_RUN", Path.expand("../../_build/cassandra", __DIR__))
+    File.read!(Path.join([run, name, file]))
+  end
 
   @doc "Starts nodes again, with their ports and data, and waits until a login works. Of a cluster that is all gone, give all."
   @spec restart(server | [server]) :: :ok
@@ -206,6 +223,10 @@ defmodule Palladion.Test.Cassandra do
       [moved] = parse_ready(output)
       Enum.map(servers, &if(&1.name == member, do: moved, else: &1))
     end)
+  end
+
+  def handle_call({:wipe, name}, _from, groups) do
+    {:reply, run(["wipe", name]), Map.delete(groups, name)}
   end
 
   def handle_call(:stop_all, _from, groups) do

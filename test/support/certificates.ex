@@ -40,6 +40,45 @@ defmodule Palladion.Test.Certificates do
     :public_key.pem_encode([{:PrivateKeyInfo, info, :not_encrypted}])
   end
 
+  @doc """
+  An authority's list of revoked certificates, empty, as DER: of version 1 without extensions, or
+  of version 2. Made by `openssl`.
+  """
+  def crl!(directory, version) do
+    [key, certificate, database, config, crl] =
+      for name <- ~w(crl.key crl.crt crl.index crl.cnf crl.der), do: Path.join(directory, name)
+
+    openssl!(
+      ~w(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ca -days 2) ++
+        ["-keyout", key, "-out", certificate]
+    )
+
+    File.write!(database, "")
+
+    File.write!(config, """
+    [ca]
+    default_ca = this
+    [this]
+    database = #{database}
+    default_md = sha256
+    [extensions]
+    authorityKeyIdentifier = keyid
+    """)
+
+    extensions = if version == 2, do: ~w(-crlexts extensions), else: []
+
+    openssl!(
+      ~w(ca -gencrl -crldays 2 -batch -config) ++
+        [config, "-keyfile", key, "-cert", certificate, "-out", crl <> ".pem"] ++ extensions
+    )
+
+    openssl!(["crl", "-in", crl <> ".pem", "-outform", "DER", "-out", crl])
+    File.read!(crl)
+  end
+
+  @doc "A DER revocation list as PEM."
+  def crl_pem(der), do: :public_key.pem_encode([{:CertificateList, der, :not_encrypted}])
+
   @doc "Writes a file into the test's directory and returns its path."
   def write!(directory, name, content) do
     path = Path.join(directory, name)

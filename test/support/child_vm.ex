@@ -103,12 +103,18 @@ defmodule Palladion.Test.ChildVM do
 
   @doc "Kills the child if it still runs, and removes its crash dump."
   def clean_up(vm) do
-    # Not by the port: a child that hangs doesn't mind its input's end.
-    if Port.info(vm.port),
+    # Not by the port: a child that hangs doesn't mind its input's end, and the port ends with the test.
+    if running?(vm),
       do: System.cmd("kill", ["-KILL", "#{vm.os_pid}"], stderr_to_stdout: true)
 
     File.rm(vm.crash_dump)
     :ok
+  end
+
+  # Another process may have its number by now.
+  defp running?(vm) do
+    {arguments, _} = System.cmd("ps", ~w(-ww -o args= -p #{vm.os_pid}))
+    arguments =~ "#{inspect(__MODULE__)}.child("
   end
 
   defp next(%{port: port} = vm, timeout) do

@@ -9,6 +9,7 @@ defmodule Palladion.Test.SecretsChild do
 
   import Palladion.Test.ChildVM, only: [say: 1, hear: 0]
 
+  alias Palladion.Cluster.Certificates
   alias Palladion.Test.Clusters
 
   @app :secrets_child
@@ -28,7 +29,13 @@ defmodule Palladion.Test.SecretsChild do
     failed = Enum.map(argument.bad, &start_supervised/1)
     say({:failed, for({name, {:error, _}} <- failed, do: name)})
 
+    {cluster, names} = argument.reload
+    say({:reloaded, for(name <- names, do: reload(cluster, name, argument.secrets))})
+    refused = for name <- argument.bad, do: reload(cluster, name, argument.secrets)
+    write(dir, "refused", {canary, refused})
+
     look(dir, "before", good ++ given)
+    say({:reloaded, crash_in_reload(argument, fn -> look(dir, "reloading", good ++ given) end)})
     for {name, _} <- good ++ given, do: crash(name)
     for {name, _} <- good ++ given, do: wait_until_back(name)
     look(dir, "after", good ++ given)
@@ -106,6 +113,32 @@ defmodule Palladion.Test.SecretsChild do
     {name, Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 100)}
   end
 
+  # With the options of a name. Whoever reloads has the secrets in hand.
+  defp reload(cluster, name, path) do
+    sensitive(fn ->
+      options = Keyword.get(read(path), name)
+      tls = if Keyword.keyword?(options), do: options[:tls], else: options
+      Palladion.reload_tls(cluster, tls: tls)
+    end)
+  end
+
+  # One is under way, the next waits, and what they bring is in the state of a process that crashes; before that it is in messages.
+  defp crash_in_reload(%{crash_in_reload: {cluster, given}, secrets: path}, look) do
+    process = List.keyfind(Supervisor.which_children(cluster), Certificates, 0) |> elem(1)
+    :ok = :sys.suspend(process)
+    callers = for name <- given, do: Task.async(fn -> reload(cluster, name, path) end)
+
+    Clusters.eventually("they are asked for", fn ->
+      Process.info(process, :message_queue_len) == {:message_queue_len, length(given)}
+    end)
+
+    look.()
+    send(process, {:"$gen_call", {self(), make_ref()}, :what_it_does_not_know})
+    :ok = :sys.resume(process)
+    # All are begun again, in any order.
+    Task.await_many(callers, 30_000)
+  end
+
   # With options in the child specification. Whoever makes one has the secrets in hand; what is looked at here is what remains.
   defp start_given(name, path) do
     spec =
@@ -168,11 +201,16 @@ defmodule Palladion.Test.SecretsChild do
     # Here nothing may hide, not even in a closure.
     names = Enum.map(clusters, &elem(&1, 0))
     palladion = Enum.filter(:persistent_term.get(), &match?({{Palladion, _}, _}, &1))
-    own = for name <- names ++ [:canary], pid <- pids(name), do: :sys.get_state(pid)
+
+    own =
+      for name <- names ++ [:canary], pid <- pids(name) do
+        {:sys.get_state(pid), Process.info(pid, :messages)}
+      end
+
     File.write!(Path.join(dir, "#{moment}-own"), :erlang.term_to_binary({own, palladion}))
   end
 
-  defp pids(:canary), do: [:canary]
+  defp pids(:canary), do: [Process.whereis(:canary)]
 
   defp pids(name), do: [GenServer.whereis(name) | children(name)]
 

@@ -49,9 +49,10 @@ defmodule Palladion.Test.Testkit do
   Starts a server.
 
   Options: `tls:` (`true`, the default, `false` or a list of `"1.2"` and `"1.3"`), `tickets:` (of
-  TLS 1.3), `tls12:` (`[:tickets, :ids]`), `client_auth:` (`:none`, `:required`), `cert:` (names),
-  `common_name:`, `validity:` (`:valid`, `:expired`, `:not_yet` or seconds), `issuer:` (`:ca`,
-  `:unrelated`, `:self`), `user:`, `password:`, `authenticator:`, `supported:` (a map of lists),
+  TLS 1.3), `tls12:` (`[:tickets, :ids]`), `ciphers:` (IANA names) and `groups:` if not all,
+  `client_auth:` (`:none`, `:required`), `cert:` (names; `[]` for a certificate without subject
+  alternative names), `common_name:`, `validity:` (`:valid`, `:expired`, `:not_yet` or seconds),
+  `issuer:` (`:ca`, `:unrelated`, `:self`), `is_ca:` (whether it says CA:TRUE), `crl_urls:`, `user:`, `password:`, `authenticator:`, `supported:` (a map of lists),
   `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`, `handshake_delay:` (ms).
   """
   @spec start_server(keyword) :: t
@@ -129,8 +130,9 @@ defmodule Palladion.Test.Testkit do
   end
 
   @doc """
-  What is known of the last connections, oldest first: `peer`, `open`, `handshake` (`:plain`,
-  `:full`, `:hello_retry`, `:resumed`), `tls_version`, `server_name`, `client_cert`, `user`,
+  What is known of the last connections, oldest first: `id`, `peer`, `open`, `handshake` (`:plain`,
+  `:full`, `:hello_retry`, `:resumed`), `tls_version`, `server_name`, `client_cert`,
+  `client_fingerprint` (its SHA-256 in hexadecimal digits), `user`,
   `keyspace`, `registered` and `startup`, a map of the STARTUP options.
   """
   @spec connections(t) :: [map]
@@ -138,7 +140,7 @@ defmodule Palladion.Test.Testkit do
     server
     |> command("connections")
     |> Enum.sort_by(fn {id, _} -> String.to_integer(id) end)
-    |> Enum.map(fn {_, pairs} -> pairs |> Porter.parse_pairs() |> connection() end)
+    |> Enum.map(fn {id, pairs} -> pairs |> Porter.parse_pairs() |> connection(id) end)
   end
 
   # What it does
@@ -181,8 +183,20 @@ defmodule Palladion.Test.Testkit do
   @doc "Forgets all TLS sessions, so that the next handshakes are full ones."
   def forget_tickets(server), do: done(server, "forget_tickets")
 
-  @doc "Shows another certificate: `cert:`, `common_name:`, `validity:`, `issuer:`."
+  @doc """
+  Shows another certificate: `cert:`, `common_name:`, `validity:`, `issuer:`, `is_ca:`, `crl_urls:`.
+  """
   def certificate(server, opts), do: done(server, "certificate", opts)
+
+  @doc """
+  Writes a revocation list, PEM, with the server's present certificate on it, and gives its path.
+
+  Options: `dir:` and `name:` (of the file), `revoke: false` for an empty list, `issuer:` (`:ca`,
+  `:unrelated`), `validity:` as in `certificate/2`, `urls:` (it counts only for certificates that
+  have one of these among their `crl_urls:`).
+  """
+  @spec crl(t, keyword) :: Path.t()
+  def crl(server, opts), do: command(server, "crl", opts)["crl"]
 
   @doc "Changes the password."
   def set_password(server, password), do: done(server, "set_password", password: password)
@@ -369,14 +383,16 @@ defmodule Palladion.Test.Testkit do
   defp parse_counts(pairs),
     do: Map.new(pairs, fn {name, n} -> {String.to_atom(name), String.to_integer(n)} end)
 
-  defp connection(pairs) do
+  defp connection(pairs, id) do
     %{
+      id: String.to_integer(id),
       peer: pairs["peer"],
       open: pairs["open"] == "true",
       handshake: pairs["handshake"] && String.to_atom(pairs["handshake"]),
       tls_version: pairs["tls_version"],
       server_name: pairs["server_name"],
       client_cert: pairs["client_cert"] == "true",
+      client_fingerprint: pairs["client_fingerprint"],
       user: pairs["user"],
       keyspace: pairs["keyspace"],
       registered: String.split(pairs["registered"], ",", trim: true),

@@ -76,6 +76,7 @@ defmodule Palladion.Test.TopologyLibrary do
       local_datacenter: nil,
       pool: %{size: 2, remote_size: 1},
       topology: %{debounce: 10, refresh_interval: 300_000},
+      tls: nil,
       endpoint_resolver: {Announced, []},
       load_balancing: {Balancing, fn nodes, _ -> Map.new(nodes, &{&1.host_id, :local}) end}
     }

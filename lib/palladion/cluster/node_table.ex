@@ -111,6 +111,20 @@ defmodule Palladion.Cluster.NodeTable do
   end
 
   @doc false
+  # What the certificates process knows, for the one that follows it.
+  @spec put_certificates(t(), map()) :: true
+  def put_certificates(table, known), do: :ets.insert(table, {:certificates, known})
+
+  @doc false
+  @spec certificates(t()) :: map() | nil
+  def certificates(table) do
+    case :ets.lookup(table, :certificates) do
+      [{_key, known}] -> known
+      [] -> nil
+    end
+  end
+
+  @doc false
   @spec register_name(name(), pid()) :: :yes | :no
   def register_name({table, role} = name, pid) do
     case whereis_name(name) do

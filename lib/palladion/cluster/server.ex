@@ -7,7 +7,7 @@ defmodule Palladion.Cluster.Server do
 
   require Logger
 
-  alias Palladion.Cluster.{Pauses, Signals}
+  alias Palladion.Cluster.{Certificates, Pauses, Signals}
   alias Palladion.{ConnectionError, Native, Telemetry}
 
   # The same failure of an endpoint is told again only after this long.
@@ -122,7 +122,12 @@ defmodule Palladion.Cluster.Server do
     tell(state, ConnectionError.from_native(error), "; #{open} connections left")
   end
 
-  defp handle_event(_node, state), do: state
+  defp handle_event({:handshake, %{tls: %{not_after: not_after}} = handshake}, state) do
+    Certificates.seen(state.source.table, handshake.endpoint, not_after)
+    state
+  end
+
+  defp handle_event(_other, state), do: state
 
   # One that ended soon is a failure, too.
   defp ask(pauses, %{failures: 0}), do: pauses

@@ -14,11 +14,6 @@ defmodule Palladion.Cluster.Signals do
     opened = Map.merge(tls, %{role: info.role, handshake: info.tls && info.tls.handshake})
     Telemetry.execute([:connection, :opened], duration(info), Map.merge(peer, opened))
 
-    if info.tls do
-      resumed = Map.put(tls, :resumed?, info.tls.handshake == :resumed)
-      Telemetry.execute([:handshake, :stop], duration(info.tls), Map.merge(peer, resumed))
-    end
-
     if info.authenticator do
       metadata = Map.put(peer, :authenticator, info.authenticator)
       Telemetry.execute([:login, :stop], duration(info), metadata)
@@ -26,6 +21,42 @@ defmodule Palladion.Cluster.Signals do
 
     pool(info, peer)
   end
+
+  def emit({:handshake, %{error: nil} = info}, source) do
+    kind = info.tls.handshake
+
+    metadata = %{
+      role: info.role,
+      handshake: kind,
+      resumed?: kind == :resumed,
+      peer_not_after: info.tls.not_after
+    }
+
+    metadata = info |> peer(source) |> Map.merge(tls(info.tls)) |> Map.merge(metadata)
+    Telemetry.execute([:handshake, :stop], duration(info), metadata)
+  end
+
+  def emit({:handshake, info}, source) do
+    error = ConnectionError.from_native(info.error)
+    failed = %{role: info.role, error: error, reason: error.reason}
+
+    Telemetry.execute(
+      [:handshake, :failed],
+      duration(info),
+      Map.merge(peer(info, source), failed)
+    )
+  end
+
+  # Both have lived as long as they may, the one itself, the other what it descends from.
+  def emit({:sessions, %{change: :lineage_expired} = info}, source),
+    do: sessions(info, :expired, %{lineage?: true}, source)
+
+  def emit({:sessions, %{change: :expired} = info}, source),
+    do: sessions(info, :expired, %{lineage?: false}, source)
+
+  def emit({:sessions, %{change: change} = info}, source)
+      when change in [:stored, :evicted, :purged, :refused, :rejected],
+      do: sessions(info, change, %{}, source)
 
   def emit({:connect_failed, fields}, source) do
     error = ConnectionError.from_native(fields.error)
@@ -64,6 +95,12 @@ defmodule Palladion.Cluster.Signals do
 
   def emit(_other, _source), do: :ok
 
+  defp sessions(info, change, more, source) do
+    place = Map.take(info, [:endpoint, :verified_name])
+    metadata = place |> Map.merge(more) |> Map.put(:cluster, source.cluster)
+    Telemetry.execute([:session_cache, change], %{count: info.count}, metadata)
+  end
+
   defp pool(%{role: :pool} = info, peer),
     do: Telemetry.execute([:pool, :changed], Map.take(info, [:open, :wanted]), peer)
 
@@ -100,6 +137,7 @@ defmodule Palladion.Cluster.Signals do
     %{
       tls_version: Map.get(@versions, tls.version),
       tls_cipher: tls.cipher,
+      tls_group: tls.group,
       verified_name: tls.verified_name
     }
   end

@@ -46,6 +46,7 @@ defmodule Palladion.Cluster.Topology do
       table: table,
       tasks: tasks,
       resolver: config.endpoint_resolver,
+      verified_name: config.tls && config.tls.verified_name,
       policy: config.load_balancing,
       core: State.new(core_config(config, table)),
       # by the ref of their answer: the queries and the tasks under way
@@ -160,14 +161,16 @@ defmodule Palladion.Cluster.Topology do
     end
   end
 
-  defp execute({:resolve, generation, nodes}, %{resolver: resolver} = server) do
-    if Callbacks.inline?(resolver) do
-      {[{:resolved, generation, Callbacks.resolve(resolver, nodes)}], server}
+  defp execute({:resolve, generation, nodes}, server) do
+    resolve = &Callbacks.resolve(server.resolver, server.verified_name, &1)
+
+    if Callbacks.inline?(server.resolver, server.verified_name) do
+      {[{:resolved, generation, resolve.(nodes)}], server}
     else
       nodes
       |> Enum.chunk_every(div(length(nodes) - 1, @most_resolver_tasks) + 1)
       |> Enum.flat_map_reduce(server, fn nodes, server ->
-        start_task(server, generation, fn -> Callbacks.resolve(resolver, nodes) end, %{
+        start_task(server, generation, fn -> resolve.(nodes) end, %{
           answered: &{:resolved, generation, &1},
           failed: &{:resolved, generation, no_results(nodes, &1)}
         })

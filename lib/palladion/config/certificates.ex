@@ -13,12 +13,10 @@ defmodule Palladion.Config.Certificates do
   @spec from_blocks([Pem.block()]) :: {:ok, [binary(), ...]} | {:error, Pem.failure()}
   def from_blocks(blocks) do
     case Enum.filter(blocks, &(&1.label in @labels)) do
-      [] -> {:error, {:no_certificate, "has no certificate in it, but #{found(blocks)}"}}
+      [] -> {:error, {:no_certificate, "has no certificate in it, but #{Pem.labels(blocks)}"}}
       certificates -> decode_all(certificates)
     end
   end
-
-  defp found(blocks), do: blocks |> Enum.map(& &1.label) |> Enum.uniq() |> Enum.join(", ")
 
   defp decode_all(blocks) do
     case Enum.find_index(blocks, &(not valid?(&1.der))) do

@@ -8,9 +8,14 @@ defmodule Palladion.Config.ContactPoint do
   alias Palladion.ConfigError
 
   @enforce_keys [:host, :port]
-  defstruct [:host, :port]
+  defstruct [:host, :port, :verified_name]
 
-  @type t :: %__MODULE__{host: Host.t(), port: :inet.port_number()}
+  @typedoc "A verified name that is `nil` is the host, or what `tls:` has for all endpoints"
+  @type t :: %__MODULE__{
+          host: Host.t(),
+          port: :inet.port_number(),
+          verified_name: Host.t() | nil
+        }
 
   @path [:contact_points]
   @forms "\"host\", \"host:port\", \"[::1]:9042\" or {host, port}"
@@ -63,7 +68,8 @@ defmodule Palladion.Config.ContactPoint do
   end
 
   @doc false
-  @spec parse_one(term(), :inet.port_number()) :: {:ok, t()} | {:error, String.t()}
+  # Without a default, what has no port is an error.
+  @spec parse_one(term(), :inet.port_number() | nil) :: {:ok, t()} | {:error, String.t()}
   def parse_one({host, port}, _default_port), do: build(host, port)
 
   def parse_one(host, default_port) when is_tuple(host), do: build(host, default_port)

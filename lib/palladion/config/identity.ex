@@ -4,7 +4,7 @@ defmodule Palladion.Config.Identity do
 
   import Palladion.ConfigError, only: [problem: 3]
 
-  alias Palladion.Config.{Certificates, Pem, PrivateKey, Seal}
+  alias Palladion.Config.{Certificates, Pem, Pkcs12, PrivateKey, Seal}
   alias Palladion.{ConfigError, Secret}
 
   @typedoc "The chain, leaf first, and the key in its format"
@@ -15,31 +15,123 @@ defmodule Palladion.Config.Identity do
   @doc false
   @spec parse(map()) :: {t(), [ConfigError.problem()]}
   def parse(values) do
-    case values do
-      %{certfile: nil, keyfile: nil, password: nil} ->
+    given = for name <- [:cert, :key, :certfile, :keyfile], values[name] != nil, do: name
+
+    case given do
+      [] when values.password == nil ->
         {@none, []}
 
-      %{certfile: nil, keyfile: nil} ->
+      [] ->
         {@none, [problem([:tls, :password], :conflict, "has no effect without a keyfile:")]}
 
-      %{certfile: nil} ->
+      [:keyfile] ->
         message = "needs a certfile: with the certificate of this key"
         {@none, [problem([:tls, :keyfile], :missing_certificate, message)]}
 
-      %{} ->
-        load(values)
+      [file | _] when file in [:certfile, :keyfile] ->
+        from_files(values)
+
+      _ ->
+        {in_memory, files} = Enum.split_with(given, &(&1 in [:cert, :key]))
+        from_memory(in_memory, files, values)
+    end
+  end
+
+  # From memory
+
+  defp from_memory(in_memory, [_ | _] = files, _values) do
+    message = "can't be given together with #{Enum.map_join(files, " and ", &"#{&1}:")}"
+    {@none, for(name <- in_memory, do: problem([:tls, name], :conflict, message))}
+  end
+
+  defp from_memory([:cert], [], _values),
+    do: {@none, [problem([:tls, :cert], :missing_key, "needs key: with its private key")]}
+
+  defp from_memory([:key], [], _values) do
+    message = "needs cert: with the certificate of this key"
+    {@none, [problem([:tls, :key], :missing_certificate, message)]}
+  end
+
+  defp from_memory(_both, [], %{password: password}) when password != nil do
+    message = "has no effect with key:, which is not encrypted"
+    {@none, [problem([:tls, :password], :conflict, message)]}
+  end
+
+  defp from_memory(_both, [], values) do
+    case {chain_in_memory(values.cert), key_in_memory(values.key)} do
+      {{:ok, chain}, {:ok, key}} -> match(chain, key, {:cert, "it"}, {:key, "it"})
+      {chain, key} -> {@none, for({:error, failure} <- [chain, key], do: to_problem(failure))}
+    end
+  end
+
+  defp chain_in_memory(der) when is_binary(der), do: chain_in_memory([der])
+
+  defp chain_in_memory(chain) do
+    if is_list(chain) and chain != [] and not List.improper?(chain) and
+         Enum.all?(chain, &Certificates.valid?/1) do
+      {:ok, chain}
+    else
+      message = "must be a DER certificate or a non-empty list of them; a file is for certfile:"
+      {:error, {:cert, :malformed, message}}
+    end
+  end
+
+  defp key_in_memory(value) do
+    with {:ok, {type, der}} <- Seal.call(value),
+         {:ok, block} <- PrivateKey.block(type, der),
+         {:ok, key} <- PrivateKey.from_blocks([block], nil) do
+      {:ok, key}
+    else
+      {:error, {reason, message}} -> {:error, {:key, reason, "it #{message}"}}
+      {:error, reason, message} -> {:error, {:key, reason, message}}
+      _ -> {:error, {:key, :invalid_value, PrivateKey.forms()}}
+    end
+  end
+
+  # From files
+
+  defp from_files(values) do
+    case Pem.read_any(values.certfile) do
+      {:pkcs12, content} -> from_keystore(content, values)
+      blocks -> from_blocks(blocks, values)
+    end
+  end
+
+  defp from_keystore(_content, %{keyfile: keyfile}) when keyfile != nil do
+    message =
+      "can't be given together with a PKCS#12 certfile:, which has the key; a reload takes it " <>
+        "away with keyfile: nil"
+
+    {@none, [problem([:tls, :keyfile], :conflict, message)]}
+  end
+
+  defp from_keystore(content, values) do
+    with {:ok, password} <- keystore_password(values.password),
+         {:ok, chain, key} <- content |> Pkcs12.read(password) |> with_option(:certfile, values) do
+      {{chain, key}, []}
+    else
+      {:error, failure} -> {@none, [to_problem(failure)]}
+    end
+  end
+
+  defp keystore_password(value) do
+    case Seal.open(value) do
+      {:ok, nil} -> {:ok, nil}
+      {:ok, text_or_secret} -> {:ok, Secret.wrap(text_or_secret)}
+      {:error, reason, message} -> {:error, {:password, reason, message}}
     end
   end
 
   # The certificate, the password and the key are looked at even if one of them is bad.
-  defp load(values) do
-    certificate_blocks = Pem.read(values.certfile)
+  defp from_blocks(certificate_blocks, values) do
     chain = with {:ok, blocks} <- certificate_blocks, do: Certificates.from_blocks(blocks)
     key = key(values, certificate_blocks)
 
     case {chain, key} do
       {{:ok, chain}, {:ok, key}} ->
-        match(chain, key, values)
+        option = key_option(values)
+        shown = &{&1, inspect(values[&1])}
+        match(chain, key, shown.(:certfile), shown.(option))
 
       _ ->
         problems =
@@ -50,8 +142,10 @@ defmodule Palladion.Config.Identity do
     end
   end
 
+  defp key_option(values), do: if(values.keyfile, do: :keyfile, else: :certfile)
+
   defp key(values, certificate_blocks) do
-    option = if values.keyfile, do: :keyfile, else: :certfile
+    option = key_option(values)
     blocks = if values.keyfile, do: Pem.read(values.keyfile), else: certificate_blocks
 
     with {:ok, password} <- password(values.password),
@@ -64,7 +158,10 @@ defmodule Palladion.Config.Identity do
   defp password(value) do
     case Seal.open(value) do
       {:ok, %Secret{}} ->
-        message = "can't be a Palladion.Secret, for Erlang must read it; give a function"
+        message =
+          "can't be a Palladion.Secret, for Erlang must read it (of PKCS#12 it can); give a " <>
+            "function"
+
         {:error, {:password, :invalid_value, message}}
 
       {:ok, text} ->
@@ -95,28 +192,31 @@ defmodule Palladion.Config.Identity do
 
   defp with_option(other, _option, _values), do: other
 
-  defp match([leaf | issuers] = chain, key, values) do
-    option = if values.keyfile, do: :keyfile, else: :certfile
-    file = inspect(values[option])
-
+  # Each option with what to call its value in a message.
+  defp match([leaf | issuers] = chain, key, {cert_option, cert_shown}, {key_option, key_shown}) do
     cond do
+      Certificates.public_key(leaf) == :error ->
+        message = "has a certificate whose kind of key is not known; take RSA, ECDSA or Ed25519"
+        {@none, [problem([:tls, cert_option], :unsupported_key, "#{cert_shown} #{message}")]}
+
       belongs?(leaf, key) ->
         {{chain, {key.format, Secret.wrap(key.der)}}, []}
 
       Enum.any?(issuers, &belongs?(&1, key)) ->
         message = "must start with the certificate of the key, then its intermediates"
-        failure = "#{inspect(values.certfile)} #{message}"
-        {@none, [problem([:tls, :certfile], :certificate_order, failure)]}
+        {@none, [problem([:tls, cert_option], :certificate_order, "#{cert_shown} #{message}")]}
 
       true ->
         message = "has a key that doesn't belong to the certificate"
-        {@none, [problem([:tls, option], :key_mismatch, "#{file} #{message}")]}
+        {@none, [problem([:tls, key_option], :key_mismatch, "#{key_shown} #{message}")]}
     end
   end
 
   defp belongs?(certificate, key) do
-    {:ok, public_key} = Certificates.public_key(certificate)
-    PrivateKey.matches?(key, public_key)
+    case Certificates.public_key(certificate) do
+      {:ok, public_key} -> PrivateKey.matches?(key, public_key)
+      :error -> false
+    end
   end
 
   defp to_problem({option, reason, message}), do: problem([:tls, option], reason, message)

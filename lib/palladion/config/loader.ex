@@ -14,6 +14,11 @@ defmodule Palladion.Config.Loader do
   @timeout 30_000
 
   @doc false
+  # In ms, where no other is given.
+  @spec timeout() :: pos_integer()
+  def timeout, do: @timeout
+
+  @doc false
   @spec run((() -> result), timeout()) :: result | {:error, ConfigError.t()} when result: term()
   def run(fun, timeout \\ @timeout) do
     tag = make_ref()
@@ -63,8 +68,8 @@ defmodule Palladion.Config.Loader do
 
   defp hung(timeout) do
     message =
-      "reading it took longer than #{timeout} ms; does a file, or a function that " <>
-        "returns a password, wait for something?"
+      "reading it took longer than #{timeout} ms; does a file, or a function " <>
+        "among the options, wait for something?"
 
     {:error, %ConfigError{problems: [problem([], :timeout, message)]}}
   end

@@ -1,10 +1,11 @@
 defmodule Palladion.Config.OtherNames do
   @moduledoc false
-  # Internal: what other drivers call our options.
+  # Internal: what other drivers, and Erlang's :ssl, call our options.
 
   @names %{
     address_translation: "endpoint_resolver: ...",
     address_translator: "endpoint_resolver: ...",
+    auth_provider: "auth: [...]",
     authentication: "auth: [...]",
     backoff_max: "reconnect: [max: ...]",
     backoff_min: "reconnect: [min: ...]",
@@ -28,8 +29,78 @@ defmodule Palladion.Config.OtherNames do
     retry_strategy: "retry: ...",
     schema_agreement_timeout: "schema_agreement: [timeout: ...]",
     ssl: "tls: true",
+    ssl_context: "tls: [...]",
     ssl_options: "tls: [...]",
+    ssl_opts: "tls: [...]",
+    tls_options: "tls: [...]",
+    tls_session_cache_enabled: "tls: [session_cache: false] or [...]",
+    tls_session_cache_size: "tls: [session_cache: [size: ...]]",
+    tls_session_cache_ttl: "tls: [session_cache: [ttl: ...]]",
     transport_options: "tls: [...]"
+  }
+
+  # Within tls:, what :ssl and the Python drivers have there.
+  @tls_names %{
+    ca: "cacertfile: ...",
+    ca_cert: "cacertfile: ...",
+    ca_certs: "cacertfile: ...",
+    cafile: "cacertfile: ...",
+    cadata: "cacerts: [...]",
+    cert_file: "certfile: ...",
+    certs_keys: "cert: ... and key: ...",
+    cert_reqs: "verify: :verify_peer or :verify_none",
+    cipher_suites: "ciphers: [...]",
+    crl_cache: "crlfile: ... or crls: [...]",
+    eccs: "supported_groups: [...]",
+    fingerprint: "pinned: ...",
+    fingerprints: "pinned: [...]",
+    groups: "supported_groups: [...]",
+    hostname: "verify_hostname: ...",
+    key_file: "keyfile: ...",
+    keylog_filename: "key_log: ...",
+    key_password: "password: ...",
+    load_verify_locations: "cacertfile: ...",
+    passphrase: "password: ...",
+    pin: "pinned: ...",
+    pins: "pinned: [...]",
+    server_hostname: "verify_hostname: ... (or server_name_indication: ...)",
+    server_name: "server_name_indication: ...",
+    sni: "server_name_indication: ...",
+    ssl_version: "versions: [...]",
+    tls_session_cache_enabled: "session_cache: false or [...]",
+    tls_session_cache_size: "session_cache: [size: ...]",
+    tls_session_cache_ttl: "session_cache: [ttl: ...]",
+    verify_mode: "verify: :verify_peer or :verify_none"
+  }
+
+  @no_callback "there is no callback in a handshake; pinned:, cacerts: and verify_hostname: say " <>
+                 "which servers are taken"
+  @resumption "sessions are resumed by themselves; session_cache: says how, or turns it off"
+
+  # What needs more than another name.
+  @tls_hints %{
+    alpn_advertised_protocols: "CQL has no protocol name to negotiate; leave it out",
+    alpn_preferred_protocols: "it is for servers; leave it out",
+    anti_replay: "it is for servers; leave it out",
+    check_hostname: "the name is checked unless verify_hostname: is false",
+    customize_hostname_check: "#{@no_callback}; wildcards are matched as in HTTPS",
+    depth: "chains are bounded by the TLS library; leave it out",
+    early_data: "nothing is sent before the handshake is finished; leave it out",
+    fail_if_no_peer_cert: "it is for servers; leave it out",
+    handshake_timeout: "tls_timeout: is the limit, beside tls:",
+    honor_cipher_order: "it is for servers; ciphers: is in order of preference",
+    keep_secrets: "key_log: writes the keys to a file, for debugging only",
+    log_level: "failures are told by status/1, telemetry and the log",
+    partial_chain: "trust an intermediate with cacerts:, or a server's certificate with pinned:",
+    reuse_session: @resumption,
+    reuse_sessions: @resumption,
+    secure_renegotiate: "connections are never renegotiated; leave it out",
+    session_tickets: @resumption,
+    signature_algs: "only safe ones are offered; leave it out",
+    signature_algs_cert: "only safe ones are offered; leave it out",
+    ssl_context: "write its settings here: cacertfile:, certfile:, keyfile:, verify:, versions:",
+    use_ticket: @resumption,
+    verify_fun: @no_callback
   }
 
   # Not for a cluster: that no statement of an application may ever be executed twice with harm
@@ -37,11 +108,19 @@ defmodule Palladion.Config.OtherNames do
   @idempotence "it is said with each request here, as idempotent: true"
 
   @doc false
+  # For an option at the top.
   @spec hint(atom()) :: String.t() | nil
   def hint(name) when name in [:default_idempotence, :idempotence, :idempotent], do: @idempotence
 
-  def hint(name) do
-    case @names do
+  def hint(name), do: called(@names, name)
+
+  @doc false
+  # For an option within tls:.
+  @spec tls(atom()) :: String.t() | nil
+  def tls(name), do: called(@tls_names, name) || @tls_hints[name]
+
+  defp called(names, name) do
+    case names do
       %{^name => here} -> "it is called #{here} here"
       %{} -> nil
     end

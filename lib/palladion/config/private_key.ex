@@ -25,6 +25,13 @@ defmodule Palladion.Config.PrivateKey do
     "EC PRIVATE KEY" => :sec1
   }
 
+  # As :ssl names them in its option `key:`.
+  @types %{
+    PrivateKeyInfo: "PRIVATE KEY",
+    RSAPrivateKey: "RSA PRIVATE KEY",
+    ECPrivateKey: "EC PRIVATE KEY"
+  }
+
   @pbkdf2 {1, 2, 840, 113_549, 1, 5, 12}
   # By the names that OTP has for them. DES and RC2 are in it: whether they work depends on
   # the OpenSSL below, and a crash of theirs is told apart by its own error.
@@ -51,6 +58,22 @@ defmodule Palladion.Config.PrivateKey do
   # Whether a file has a key in it, of whatever kind.
   @spec any?([Pem.block()]) :: boolean()
   def any?(blocks), do: Enum.any?(blocks, &(&1.label in @labels))
+
+  @doc false
+  # A key that is not from a file, as the block that it would be there.
+  @spec block(term(), term()) :: {:ok, Pem.block()} | :error
+  def block(type, der) when is_map_key(@types, type) and is_binary(der),
+    do: {:ok, Pem.block(@types[type], der)}
+
+  def block(_type, _der), do: :error
+
+  @doc false
+  # What `block/2` takes, for a message.
+  @spec forms() :: String.t()
+  def forms do
+    "must be {:RSAPrivateKey, der}, {:ECPrivateKey, der} or {:PrivateKeyInfo, der}, not " <>
+      "encrypted, or a function that returns one; a file is for keyfile:"
+  end
 
   @doc false
   @spec from_blocks([Pem.block()], String.t() | nil) :: {:ok, t()} | {:error, Pem.failure()}
@@ -166,7 +189,13 @@ defmodule Palladion.Config.PrivateKey do
     end
   end
 
-  defp bits(modulus), do: modulus |> Integer.digits(2) |> length()
+  # Not by all of its digits, which takes hours for a number that is made for it.
+  defp bits(modulus) when modulus > 0 do
+    <<first, rest::binary>> = :binary.encode_unsigned(modulus)
+    length(Integer.digits(first, 2)) + 8 * byte_size(rest)
+  end
+
+  defp bits(_negative), do: 0
 
   defp encoding(record) do
     case kind(record) do

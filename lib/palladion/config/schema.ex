@@ -4,7 +4,7 @@ defmodule Palladion.Config.Schema do
   # secrets and the documentation all read it here.
 
   alias Palladion.Config.{Options, OtherNames}
-  alias Palladion.Config.Schema.Policies
+  alias Palladion.Config.Schema.{Policies, TLS}
 
   @any_ms 1..86_400_000
   @count 1..1_000_000
@@ -325,97 +325,13 @@ defmodule Palladion.Config.Schema do
   end
 
   @doc false
-  @spec tls() :: Options.schema()
-  def tls do
-    [
-      verify: [
-        type: {:in, [:verify_peer, :verify_none]},
-        default: :verify_peer,
-        doc: "`:verify_none` connects to anyone who answers: no protection from an attacker."
-      ],
-      cacertfile: [
-        type: :path,
-        default_text: "the system's roots",
-        doc: "The authorities to trust: PEM (any number of certificates) or DER."
-      ],
-      cacerts: [
-        type: :any,
-        value: "a list of DER binaries",
-        doc: "The same, not from a file."
-      ],
-      certfile: [
-        type: :path,
-        doc:
-          "Our own certificate, for servers that ask for one, followed by its intermediates: " <>
-            "PEM or DER. The key may be in the same PEM file."
-      ],
-      keyfile: [
-        type: :path,
-        doc: "Its private key, PEM or DER: RSA, ECDSA (P-256, P-384, P-521) or Ed25519."
-      ],
-      password: [
-        type: :any,
-        secret: true,
-        value: "a string, a charlist or a function that returns one",
-        doc: "The password of an encrypted key."
-      ],
-      server_name_indication: [
-        type: :any,
-        value: "a host name or `:disable`",
-        default_text: "the name that is checked",
-        doc:
-          "The name to ask the server for, and to check its certificate against. `:disable` " <>
-            "asks for none; the check against the contact point's name stays."
-      ],
-      verify_hostname: [
-        type: :any,
-        value: "a host name, an IP address or `false`",
-        default_text: "the contact point's",
-        doc:
-          "The name to check the certificate against, where it is another one. `false` " <>
-            "checks the chain only: any server of the same authority will do."
-      ],
-      versions: [
-        type: :any,
-        default: [:"tlsv1.2", :"tlsv1.3"],
-        value: "a list of `:\"tlsv1.2\"` and `:\"tlsv1.3\"`",
-        doc: "The versions of TLS to speak."
-      ],
-      session_cache: [
-        type: :any,
-        default_text: "on",
-        default: [],
-        value: "`false` or [options](#session-cache-options)",
-        doc: "Whether later connections resume the TLS session of earlier ones."
-      ]
-    ]
-  end
-
-  @doc false
-  @spec session_cache() :: Options.schema()
-  def session_cache do
-    [
-      size: [
-        type: {:int, 1..100_000},
-        default: 100,
-        doc: "How many endpoints to remember sessions of. Kept in memory only."
-      ],
-      ttl: [
-        type: {:int, 1..604_800},
-        default: 3_600,
-        doc: "How long a session may be used, in **seconds**, at most 7 days."
-      ]
-    ]
-  end
-
-  @doc false
   # All of it, for the documentation: heading, where its options go, options.
   @spec sections() :: [{String.t(), String.t() | nil, Options.schema()}]
   def sections do
     [
       {"Options", nil, general()},
-      {"TLS options", "tls: [...]", tls()},
-      {"Session cache options", "tls: [session_cache: [...]]", session_cache()},
+      {"TLS options", "tls: [...]", TLS.options()},
+      {"Session cache options", "tls: [session_cache: [...]]", TLS.session_cache()},
       {"Auth options", "auth: [...]", auth()},
       {"Pool options", "pool: [...]", pool()},
       {"Protocol options", "protocol: [...]", protocol()},

@@ -4,9 +4,9 @@ defmodule Palladion.Config.Seal do
   #
   # A supervisor prints its children's start arguments, and a crash dump holds them, so
   # `Palladion.child_spec/1` seals the options first. A password for the server becomes a
-  # `Palladion.Secret`. What Elixir must read again (the password of a key file) becomes a
-  # closure, which prints as a function and isn't in a crash dump. So does the value of
-  # every unknown option, for it may be a misspelt `password:`.
+  # `Palladion.Secret`. What Elixir must read again (a private key, the password of its file)
+  # becomes a closure, which prints as a function and isn't in a crash dump. So does the value
+  # of every unknown option, for it may be a misspelt `password:`.
 
   alias Palladion.Config.{Options, Schema}
   alias Palladion.Secret
@@ -17,10 +17,15 @@ defmodule Palladion.Config.Seal do
   def seal(options) do
     seal_section(options, Schema.general(), fn
       :auth, value -> seal_section(value, Schema.auth(), &seal_auth/2)
-      :tls, value -> seal_section(value, Schema.tls(), fn _, other -> other end)
+      :tls, value -> seal_tls(value)
       _name, value -> value
     end)
   end
+
+  @doc false
+  # The section `tls:`, or what is to change of it.
+  @spec seal_tls(term()) :: term()
+  def seal_tls(options), do: seal_section(options, Schema.TLS.options(), fn _, other -> other end)
 
   defp seal_section(options, schema, seal_known) do
     cond do
@@ -56,7 +61,15 @@ defmodule Palladion.Config.Seal do
 
   defp close(open) when is_function(open, 0) or open in [nil, "", []], do: open
   defp close(%Secret{} = secret), do: secret
-  defp close(value), do: fn -> value end
+
+  # Such a closure is kept as long as the cluster runs, to load files again. It has the value in
+  # two halves, of which each is random, so that a dump of the memory doesn't show it either.
+  defp close(value) do
+    plain = :erlang.term_to_binary(value)
+    pad = :crypto.strong_rand_bytes(byte_size(plain))
+    masked = :crypto.exor(plain, pad)
+    fn -> masked |> :crypto.exor(pad) |> :erlang.binary_to_term() end
+  end
 
   @doc false
   # The value of a secret option, sealed or not: a text, a `Palladion.Secret`, or `nil`
@@ -68,10 +81,8 @@ defmodule Palladion.Config.Seal do
   def open(fun) when is_function(fun, 0) do
     case call(fun) do
       {:ok, again} when is_function(again) -> not_text()
-      {:ok, nil} -> {:error, :invalid_value, "is a function that returned nil"}
       {:ok, value} -> open(value)
-      {:raised, module} -> {:error, :function_failed, "is a function that raised #{module}"}
-      {:failed, kind} -> {:error, :function_failed, "is a function that ended with #{kind}"}
+      {:error, _reason, _message} = error -> error
     end
   end
 
@@ -85,14 +96,22 @@ defmodule Palladion.Config.Seal do
 
   defp not_text, do: {:error, :invalid_value, "must be a string or a function that returns one"}
 
-  # What a function raised may hold the secret: only its kind is told.
-  defp call(fun) do
-    {:ok, fun.()}
+  @doc false
+  # The value of a secret option that is no text, sealed or not, or what a user's function returns.
+  @spec call(term()) :: {:ok, term()} | {:error, atom(), String.t()}
+  def call(fun) when is_function(fun, 0) do
+    case fun.() do
+      nil -> {:error, :invalid_value, "is a function that returned nil"}
+      value -> {:ok, value}
+    end
   rescue
-    error -> {:raised, inspect(error.__struct__)}
+    # What is raised may hold the secret: only its kind is told.
+    error -> {:error, :function_failed, "is a function that raised #{inspect(error.__struct__)}"}
   catch
-    kind, _value -> {:failed, kind}
+    kind, _value -> {:error, :function_failed, "is a function that ended with #{kind}"}
   end
+
+  def call(value), do: {:ok, value}
 
   defp text(value) when is_binary(value), do: {:ok, value}
   defp text([]), do: {:ok, ""}

@@ -1,35 +1,40 @@
 defmodule Palladion.Config.Trust do
   @moduledoc false
-  # Internal: the authorities that a server's certificate must come from.
+  # Internal: what a server's certificate must be for us to trust it: issued by an authority,
+  # pinned, not revoked.
 
   import Palladion.ConfigError, only: [problem: 3]
 
-  alias Palladion.Config.{Certificates, Pem}
+  alias Palladion.Config.{Certificates, DerList, Pins, Revocation}
   alias Palladion.ConfigError
 
+  @type t :: %{
+          cacerts: [binary()],
+          pins: [Pins.pin()],
+          crls: [binary()],
+          crl_check: Revocation.check()
+        }
+
+  @options [:cacertfile, :cacerts, :pinned, :crlfile, :crls, :crl_check]
+
   @doc false
-  # DER certificates. `system_roots` is a parameter for the tests.
-  @spec parse(map(), (() -> [binary()])) :: {[binary()], [ConfigError.problem()]}
+  # `system_roots` is a parameter for the tests.
+  @spec parse(map(), (() -> [binary()])) :: {t(), [ConfigError.problem()]}
   def parse(values, system_roots \\ &system_roots/0)
 
   def parse(%{verify: :verify_none} = values, _system_roots) do
-    {[], Enum.flat_map([:cacertfile, :cacerts], &without_effect(values, &1))}
+    {%{cacerts: [], pins: [], crls: [], crl_check: :chain},
+     Enum.flat_map(@options, &without_effect(values, &1))}
   end
 
-  def parse(%{cacertfile: file, cacerts: cacerts}, _system_roots)
-      when file != nil and cacerts != nil do
-    {[], [problem([:tls, :cacerts], :conflict, "can't be given together with cacertfile:")]}
-  end
+  def parse(values, system_roots) do
+    {cacerts, authority_problems} = authorities(values, system_roots)
+    {pins, pin_problems} = Pins.parse(values.pinned)
+    {{crls, crl_check}, crl_problems} = Revocation.parse(values)
 
-  def parse(%{cacertfile: nil, cacerts: nil}, system_roots) do
-    case system_roots.() do
-      [] -> {[], [problem([:tls, :cacertfile], :no_system_roots, system_advice())]}
-      roots -> {roots, []}
-    end
+    {%{cacerts: cacerts, pins: pins, crls: crls, crl_check: crl_check},
+     authority_problems ++ pin_problems ++ crl_problems ++ without_authority(values)}
   end
-
-  def parse(%{cacertfile: nil, cacerts: cacerts}, _system_roots), do: from_list(cacerts)
-  def parse(%{cacertfile: file}, _system_roots), do: from_file(file)
 
   defp without_effect(values, name) do
     if values[name] == nil do
@@ -40,44 +45,60 @@ defmodule Palladion.Config.Trust do
     end
   end
 
-  defp from_file(file) do
-    with {:ok, blocks} <- Pem.read(file),
-         {:ok, certificates} <- Certificates.from_blocks(blocks) do
-      {certificates, []}
-    else
-      {:error, {reason, message}} ->
-        {[], [problem([:tls, :cacertfile], reason, "#{inspect(file)} #{message}")]}
+  # What issued a pinned certificate is not asked, so its lists can't be believed.
+  defp without_authority(%{cacertfile: nil, cacerts: nil, pinned: pinned} = values)
+       when pinned != nil do
+    message =
+      "would have no effect with pinned: alone; give cacertfile: or cacerts: with the " <>
+        "authority that signed the list"
+
+    for name <- [:crlfile, :crls],
+        values[name] != nil,
+        do: problem([:tls, name], :conflict, message)
+  end
+
+  defp without_authority(_values), do: []
+
+  # Authorities
+
+  defp authorities(%{cacertfile: file, cacerts: cacerts}, _system_roots)
+       when file != nil and cacerts != nil do
+    {[], [problem([:tls, :cacerts], :conflict, "can't be given together with cacertfile:")]}
+  end
+
+  defp authorities(%{cacertfile: nil, cacerts: nil, pinned: nil}, system_roots) do
+    case system_roots.() do
+      [] -> {[], [problem([:tls, :cacertfile], :no_system_roots, system_advice())]}
+      roots -> {roots, []}
     end
   end
 
-  defp from_list([_ | _] = certificates) do
-    if List.improper?(certificates), do: not_a_list(), else: check_each(certificates)
+  defp authorities(%{cacertfile: nil, cacerts: nil}, _system_roots), do: {[], []}
+  defp authorities(%{cacertfile: nil, cacerts: cacerts}, _system_roots), do: from_list(cacerts)
+
+  defp authorities(%{cacertfile: file}, _system_roots),
+    do: DerList.from_file(file, &Certificates.from_blocks/1, [:tls, :cacertfile])
+
+  defp from_list(certificates) do
+    {certificates, problems} =
+      DerList.parse(certificates, &check/1, [:tls, :cacerts], "certificates")
+
+    {Enum.map(certificates, &der/1), problems}
   end
 
-  defp from_list(_other), do: not_a_list()
-
-  defp not_a_list do
-    {[],
-     [problem([:tls, :cacerts], :invalid_value, "must be a non-empty list of DER certificates")]}
-  end
-
-  defp check_each(certificates) do
-    ders = Enum.map(certificates, &der/1)
-
-    problems =
-      for {der, index} <- Enum.with_index(ders), not Certificates.valid?(der) do
-        message = "is no DER certificate; a PEM file goes into cacertfile:"
-        problem([:tls, :cacerts, index], :malformed, message)
-      end
-
-    {ders, problems}
+  defp check(certificate) do
+    if Certificates.valid?(der(certificate)),
+      do: :ok,
+      else: {:error, {:malformed, "is no DER certificate; a PEM file goes into cacertfile:"}}
   end
 
   # What `:public_key.cacerts_get/0` returns, as `:ssl` takes it too.
   defp der({:cert, der, _decoded}), do: der
   defp der(der), do: der
 
-  defp system_roots do
+  @doc false
+  @spec system_roots() :: [binary()]
+  def system_roots do
     Enum.map(:public_key.cacerts_get(), &der/1)
   rescue
     _ -> []

@@ -45,12 +45,40 @@ defmodule Palladion.ConnectionError.Reasons do
     unknown_ca: {
       "the server's certificate comes from an authority that is not trusted",
       "Give that authority's certificate as tls: [cacertfile: ...]; without it, the " <>
-        "system's roots are trusted. If you gave it, this may not be your server."
+        "system's roots are trusted. If you gave it, and it is an authority's " <>
+        "(basicConstraints CA:TRUE), this may not be your server."
+    },
+    certificate_self_signed: {
+      "the server's certificate is signed by itself, and not trusted",
+      "If it is your server's (compare the fingerprint there), give this very certificate as " <>
+        "tls: [cacertfile: ...], or its fingerprint as tls: [pinned: ...]."
+    },
+    pin_mismatch: {
+      "the server's certificate is none of the pinned ones",
+      "If it was renewed (compare the fingerprint on the server), add the new one to " <>
+        "tls: [pinned: ...]; otherwise, this may not be your server."
     },
     name_mismatch: {
       "the server's certificate is for another name",
       "Use one of its names in contact_points:, or name the right one with " <>
         "tls: [verify_hostname: ...]. If none is expected, this may not be your server."
+    },
+    address_mismatch: {
+      "the server's certificate is not for its IP address",
+      "An address must be in the certificate as one (subjectAltName IP:...). Make one that has " <>
+        "it, or connect by a host name that is in it, or give that as " <>
+        "tls: [verify_hostname: ...]."
+    },
+    no_subject_alt_name: {
+      "the server's certificate has no subject alternative name",
+      "Common names are not read. Make a certificate with subjectAltName (keytool: -ext " <>
+        "SAN=dns:NAME); until then, tls: [pinned: ..., verify_hostname: false] takes this one " <>
+        "alone."
+    },
+    certificate_v1: {
+      "the server's certificate is X.509 v1, which can name no host",
+      "Make it v3: openssl x509 -req -in SERVER.csr -CA CA.pem -CAkey CA.key -CAcreateserial " <>
+        "-out SERVER.pem -extfile FILE, with the line subjectAltName=DNS:NAME in FILE."
     },
     certificate_expired: {
       "the server's certificate has expired",
@@ -60,14 +88,34 @@ defmodule Palladion.ConnectionError.Reasons do
       "the server's certificate is not valid yet",
       "Check the clocks of this machine and of the one that made it."
     },
+    certificate_revoked: {
+      "the server's certificate, or its issuer's, has been revoked",
+      "Its key may be in wrong hands: find out why it was revoked, and give the server a new one."
+    },
+    revocation_unknown: {
+      "no current revocation list says whether the server's certificate is still good",
+      "Renew tls: [crlfile: ...], with a list of each authority in the chain. crl_check: :peer " <>
+        "asks for that of the server's own certificate alone."
+    },
     certificate_invalid: {
       "the server's certificate can't be accepted",
       "It must be an X.509 v3 certificate for servers, with its names as subject " <>
         "alternative names, signed by an authority that may sign."
     },
-    certificate_rejected: {
-      "the server refused our certificate, or got none and wants one",
+    client_certificate_missing: {
+      "the server wants a certificate from us, and none is configured",
       "Give tls: [certfile: ..., keyfile: ...], from an authority in the server's truststore."
+    },
+    certificate_rejected: {
+      "the server refused our certificate",
+      "Its authority must be in the server's truststore, and it must be in date and for " <>
+        "clients. The server's log has the reason."
+    },
+    cipher_mismatch: {
+      "there is no cipher suite or group that both sides allow",
+      "Leave out tls: [ciphers: ..., supported_groups: ...], or add what the server has; the " <>
+        "server must allow suites with ECDHE and AES-GCM or ChaCha20 (cipher_suites in " <>
+        "cassandra.yaml), and its key must fit them."
     },
     tls_version: {
       "there is no TLS version that both sides allow",

@@ -15,9 +15,8 @@ defmodule Palladion.EndpointResolvers.Function do
 
   @behaviour Palladion.EndpointResolver
 
-  import Palladion.ConfigError, only: [problem: 3]
-
   alias Palladion.{Config, Endpoint}
+  alias Palladion.Config.NodeFunction
 
   @doc """
   The function's answer as an endpoint.
@@ -29,34 +28,13 @@ defmodule Palladion.EndpointResolvers.Function do
           {:ok, Endpoint.t()} | {:error, term()}
         when mfa_with_arguments: {module(), atom(), [term()]}
   def resolve(node, fun) do
-    case call(fun, node) do
+    case NodeFunction.call(fun, node) do
       {:error, reason} -> {:error, reason}
       {:ok, answer} -> Config.Endpoint.parse(answer, node.port)
       answer -> Config.Endpoint.parse(answer, node.port)
     end
   end
 
-  defp call({module, function, arguments}, node), do: apply(module, function, [node | arguments])
-  defp call(fun, node), do: fun.(node)
-
   @doc false
-  def check(fun, _path) when is_function(fun, 1), do: {fun, []}
-
-  def check({module, function, arguments} = mfa, path)
-      when is_atom(module) and is_atom(function) and is_list(arguments) do
-    arity = length(arguments) + 1
-
-    if Code.ensure_loaded?(module) and function_exported?(module, function, arity) do
-      {mfa, []}
-    else
-      called = Exception.format_mfa(module, function, arity)
-      message = "is #{called}, with the node before its arguments, and there is no such function"
-      {mfa, [problem(path, :invalid_value, message)]}
-    end
-  end
-
-  def check(other, path) do
-    message = "must be a function that takes the node, or {module, function, arguments}"
-    {other, [problem(path, :invalid_value, message)]}
-  end
+  defdelegate check(fun, path), to: NodeFunction
 end

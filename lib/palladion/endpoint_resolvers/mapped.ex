@@ -28,7 +28,7 @@ defmodule Palladion.EndpointResolvers.Mapped do
   import Palladion.ConfigError, only: [problem: 3]
 
   alias Palladion.{Config, Endpoint}
-  alias Palladion.Config.{ContactPoint, Host, Options}
+  alias Palladion.Config.{NodeKey, Options}
   alias Palladion.EndpointResolvers.Announced
 
   @doc "The node's endpoint by the map. Errors: a text where a value is no endpoint."
@@ -36,16 +36,12 @@ defmodule Palladion.EndpointResolvers.Mapped do
   @spec resolve(Palladion.Node.t(), %{String.t() => term()}) ::
           {:ok, Endpoint.t()} | {:error, String.t()}
   def resolve(node, map) do
-    keys = [node.host_id, location(node.address, node.port), node.address]
+    keys = [node.host_id, NodeKey.at(node.address, node.port), node.address]
 
     case Enum.find(keys, &is_map_key(map, &1)) do
       nil -> Announced.resolve(node, [])
       key -> map |> Map.fetch!(key) |> Config.Endpoint.parse(node.port)
     end
-  end
-
-  defp location(address, port) do
-    if String.contains?(address, ":"), do: "[#{address}]:#{port}", else: "#{address}:#{port}"
   end
 
   @doc false
@@ -79,26 +75,11 @@ defmodule Palladion.EndpointResolvers.Mapped do
     end
   end
 
+  # Nodes announce no names.
   defp key(given) do
-    if is_binary(given) and given =~ ~r/\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\z/i,
-      do: {:ok, String.downcase(given)},
-      else: address(given)
-  end
-
-  defp address(given) do
-    case Host.parse(given) do
-      {:ok, address, :address} -> {:ok, address}
-      _ -> address_and_port(given)
-    end
-  end
-
-  # What has no port is an address, or a name and refused.
-  defp address_and_port(given) do
-    with {:ok, %{host: host, port: port}} <- ContactPoint.parse_one(given, 9042),
-         {:ok, address, :address} <- Host.parse(host) do
-      {:ok, location(address, port)}
-    else
-      _ -> :error
+    case NodeKey.parse(given) do
+      {:ok, key, kind} when kind in [:host_id, :address] -> {:ok, key}
+      _name_or_error -> :error
     end
   end
 end

@@ -5,7 +5,9 @@ defmodule Palladion.EndpointResolvers.Template do
 
   The name is dialled, and the certificate must be for it. The variables are `{address}`,
   `{port}`, `{host_id}`, `{datacenter}` and `{rack}`. A port can follow, as in
-  `"{rack}.db.example:9142"`; without it it's the announced one.
+  `"{rack}.db.example:9142"`; without it it's the announced one. A host that is made of more than
+  `{address}` must end with a domain: the variables are what a server says of itself, and it must
+  not choose whose certificate will do.
 
       iex> node = %Palladion.Node{address: "10.0.0.1", port: 9042, rack: "a", datacenter: "eu"}
       iex> Palladion.EndpointResolvers.Template.resolve(node, "{rack}.{datacenter}.example")
@@ -17,18 +19,7 @@ defmodule Palladion.EndpointResolvers.Template do
   import Palladion.ConfigError, only: [problem: 3]
 
   alias Palladion.{Config, Endpoint, Node}
-  alias Palladion.Config.Options
-
-  @variables [:address, :port, :host_id, :datacenter, :rack]
-
-  # To see at the start whether names can come of it.
-  @sample %Node{
-    address: "192.0.2.1",
-    port: 9042,
-    host_id: "00000000-0000-4000-8000-000000000000",
-    datacenter: "dc1",
-    rack: "rack1"
-  }
+  alias Palladion.Config.NodeTemplate
 
   @doc """
   The node's endpoint by the template.
@@ -39,30 +30,21 @@ defmodule Palladion.EndpointResolvers.Template do
   @impl true
   @spec resolve(Node.t(), template :: String.t()) :: {:ok, Endpoint.t()} | {:error, String.t()}
   def resolve(node, template) do
-    # The port first, so that an IPv6 address can stand before it.
-    [host, port] =
-      case Regex.run(~r/\A(.*):(\d+|\{port\})\z/s, template) do
-        [_all, host, port] -> [host, port]
-        nil -> [template, "{port}"]
-      end
+    {host, port} = split(template)
 
-    with {:ok, host} <- fill(host, node),
-         {:ok, port} <- fill(port, node) do
+    with {:ok, host} <- NodeTemplate.fill(host, node),
+         {:ok, port} <- NodeTemplate.fill(port, node) do
       Config.Endpoint.parse({host, String.to_integer(port)}, node.port)
     end
   end
 
-  defp fill(text, node) do
-    case Enum.find(variables(text), &(value(node, &1) == nil)) do
-      nil -> {:ok, Regex.replace(variable(), text, fn _, name -> "#{value(node, name)}" end)}
-      name -> {:error, "the template needs {#{name}}, which is not known of the node"}
+  # The port first, so that an IPv6 address can stand before it.
+  defp split(template) do
+    case Regex.run(~r/\A(.*):(\d+|\{port\})\z/s, template) do
+      [_all, host, port] -> {host, port}
+      nil -> {template, "{port}"}
     end
   end
-
-  defp value(node, name), do: Map.fetch!(node, String.to_existing_atom(name))
-
-  defp variable, do: ~r/\{([^{}]*)\}/
-  defp variables(text), do: for([_, name] <- Regex.scan(variable(), text), do: name)
 
   @doc false
   def check(template, path) when is_binary(template) and template != "" do
@@ -75,34 +57,20 @@ defmodule Palladion.EndpointResolvers.Template do
   end
 
   defp wrong(template) do
-    names = variables(template)
-    unknown = Enum.reject(names, &(&1 in Enum.map(@variables, fn name -> "#{name}" end)))
-
-    cond do
-      unknown != [] ->
-        Enum.map(unknown, &unknown_variable/1)
-
-      Regex.replace(variable(), template, "") =~ ~r/[{}]/ ->
-        ["has a brace without its other half: #{Options.show(template)}"]
-
-      names == [] ->
-        ["has no variable, so that all nodes were one; {:fixed_name, name} gives them one name"]
-
-      true ->
-        case resolve(@sample, template) do
-          {:ok, _endpoint} -> []
-          {:error, text} -> ["gives no endpoint: #{text}"]
-        end
+    case NodeTemplate.check(template) do
+      [] -> wrong_names(template)
+      wrong -> wrong
     end
   end
 
-  defp unknown_variable(name) do
-    advice =
-      case Options.nearest(name, @variables) do
-        nil -> "there are #{Enum.map_join(@variables, ", ", &"{#{&1}}")}"
-        near -> "did you mean {#{near}}?"
+  defp wrong_names(template) do
+    if NodeTemplate.variables(template) == [] do
+      ["has no variable, so that all nodes were one; {:fixed_name, name} gives them one name"]
+    else
+      case resolve(NodeTemplate.sample(), template) do
+        {:ok, _endpoint} -> template |> split() |> elem(0) |> NodeTemplate.check_domain()
+        {:error, text} -> ["gives no endpoint: #{text}"]
       end
-
-    "has an unknown variable {#{name}}, #{advice}"
+    end
   end
 end

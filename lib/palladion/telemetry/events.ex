@@ -26,6 +26,7 @@ defmodule Palladion.Telemetry.Events do
     open: {:integer, "connections that are open to the node"},
     wanted: {:integer, "connections that there should be"},
     nodes: {:integer, "nodes that the cluster has"},
+    remaining: {:integer, "how long until then, negative when it is over; native unit"},
     # Requests
     cluster: {:any, "the cluster's name"},
     telemetry_span_context: {:reference, "the same in all events of one request"},
@@ -48,7 +49,9 @@ defmodule Palladion.Telemetry.Events do
     decision: {:atom, "what the retry policy decided: `:retry_same` or `:retry_next`"},
     attempt: {:integer, "which attempt failed; the first is 1"},
     # Errors
-    error: {{:maybe, :exception}, "`Palladion.Error` or `Palladion.ConnectionError`"},
+    error:
+      {{:maybe, :exception},
+       "`Palladion.Error` or `Palladion.ConnectionError`; of a reload also `Palladion.ConfigError`"},
     reason: {{:maybe, :atom}, "the error's `reason`, or the name of what was raised"},
     kind: {{:in, [:error, :exit, :throw]}, "the kind of what was raised"},
     stacktrace: {:list, "where it was raised, without arguments"},
@@ -64,11 +67,27 @@ defmodule Palladion.Telemetry.Events do
     previous_port: {{:maybe, :integer}, "its port then"},
     endpoint: {{:maybe, :string}, "`\"host:port\"` as configured or found"},
     role: {{:in, [:pool, :control]}, "for requests, or to watch the cluster"},
-    handshake: {{:maybe, {:in, [:full, :resumed]}}, "the TLS handshake; `nil` without TLS"},
+    handshake:
+      {{:maybe, {:in, [:full, :full_with_hello_retry_request, :resumed]}},
+       "the kind of TLS handshake; `nil` without TLS"},
     resumed?: {:boolean, "whether a TLS session was resumed"},
     tls_version: {{:maybe, :string}, "`\"1.3\"` or `\"1.2\"`; `nil` without TLS"},
     tls_cipher: {{:maybe, :string}, "the TLS cipher suite"},
+    tls_group:
+      {{:maybe, :string}, "the key exchange group: `\"x25519\"`; `nil` on a resumed TLS 1.2"},
     verified_name: {{:maybe, :string}, "the name that the certificate was verified for"},
+    peer_not_after:
+      {{:maybe, :integer}, "until when the server's certificate is valid, in Unix seconds"},
+    lineage?:
+      {:boolean, "whether the full handshake that they descend from is too old, and not they"},
+    trigger:
+      {{:in, [:call, :watch]}, "who began it: `Palladion.reload_tls/2`, or a changed file"},
+    generation:
+      {{:maybe, :integer}, "how often TLS has been configured anew; `nil` without a connection"},
+    certificate:
+      {{:in, [:client, :authority, :server]}, "our own, one that we trust, or a server's"},
+    subject: {{:maybe, :string}, "whom it is for: `\"CN=client,O=Shop\"`; `nil` for a server's"},
+    not_after: {:integer, "until when it is valid, in Unix seconds"},
     authenticator: {{:maybe, :string}, "the class that the server named; `nil` without a login"},
     # The schema
     change: {{:maybe, {:in, [:created, :updated, :dropped]}}, "what happened to it"},
@@ -86,7 +105,8 @@ defmodule Palladion.Telemetry.Events do
   @node [:cluster, :host_id, :datacenter, :rack, :address, :port]
   @control [:cluster, :endpoint, :address, :port]
   @peer [:cluster, :endpoint, :address, :port, :node, :datacenter]
-  @tls [:tls_version, :tls_cipher, :verified_name]
+  @tls [:tls_version, :tls_cipher, :tls_group, :verified_name]
+  @sessions [:cluster, :endpoint, :verified_name]
 
   @spans for {kind, what} <- [query: "a request", prepare: "`prepare/3`"],
              event <- [
@@ -106,6 +126,18 @@ defmodule Palladion.Telemetry.Events do
                down: "a node can't be reached"
              ],
              do: {[:node, suffix], text, [:system_time], @node}
+
+  @session_changes for {suffix, text, more} <- [
+                         {:stored, "TLS sessions were stored, to be resumed later", []},
+                         {:evicted, "TLS sessions made room for those of other endpoints", []},
+                         {:expired, "TLS sessions were dropped because of their age",
+                          [:lineage?]},
+                         {:purged, "TLS sessions were dropped: a reload, or a refused login", []},
+                         {:refused,
+                          "a TLS session was resumed, and its certificate no longer passed", []},
+                         {:rejected, "the server did not take the TLS session offered", []}
+                       ],
+                       do: {[:session_cache, suffix], text, [:count], @sessions ++ more}
 
   @moved {[:node, :moved], "a node has another address", [:system_time],
           @node ++ [:previous_address, :previous_port]}
@@ -129,7 +161,20 @@ defmodule Palladion.Telemetry.Events do
                {[:connection, :closed], "a connection ended", [:duration],
                 @peer ++ [:role, :error, :reason]},
                {[:handshake, :stop], "a TLS handshake succeeded", [:duration],
-                @peer ++ [:resumed?] ++ @tls},
+                @peer ++ [:role, :handshake, :resumed?] ++ @tls ++ [:peer_not_after]},
+               {[:handshake, :failed], "a TLS handshake failed", [:duration],
+                @peer ++ [:role, :error, :reason]}
+             ] ++
+             @session_changes ++
+             [
+               {[:tls, :reloaded], "every connection is under the new TLS configuration",
+                [:duration], [:cluster, :trigger, :generation]},
+               {[:tls, :reload_failed],
+                "a new TLS configuration can't be used, or connections can't be opened with it",
+                [:duration], [:cluster, :trigger, :error, :reason]},
+               {[:certificate, :expiring],
+                "a certificate expires soon, or has; not more than once a day for each",
+                [:remaining], [:cluster, :certificate, :subject, :endpoint, :not_after]},
                {[:login, :stop], "the server accepted the login", [:duration],
                 @peer ++ [:authenticator]},
                {[:login, :refused], "the server or Palladion refused the login", [:system_time],

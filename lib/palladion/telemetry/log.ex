@@ -21,10 +21,17 @@ defmodule Palladion.Telemetry.Log do
       [:palladion, :connection, :closed],
       [:palladion, :login, :refused],
       [:palladion, :events, :dropped]
+    ],
+    tls: [
+      [:palladion, :handshake, :failed],
+      [:palladion, :session_cache, :refused],
+      [:palladion, :tls, :reloaded],
+      [:palladion, :tls, :reload_failed],
+      [:palladion, :certificate, :expiring]
     ]
   ]
 
-  # The cluster itself logs what happens to nodes and connections, and not each time.
+  # The cluster itself logs what happens to nodes, connections and certificates, and not each time.
   @default [:requests, :retries]
 
   @levels [:emergency, :alert, :critical, :error, :warning, :notice, :info, :debug]
@@ -151,6 +158,39 @@ defmodule Palladion.Telemetry.Log do
     {:warning, "#{measurements.count} events dropped"}
   end
 
+  # ---- TLS
+
+  defp line([:handshake, :failed], measurements, handshake) do
+    {:warning,
+     "TLS handshake of a #{role(handshake)} failed after #{ms(measurements.duration)}: " <>
+       message(handshake.error)}
+  end
+
+  defp line([:session_cache, :refused], measurements, sessions) do
+    {:warning,
+     "the certificate of #{show(sessions.endpoint)} no longer passed when its TLS session was " <>
+       "resumed, #{measurements.count} refused"}
+  end
+
+  defp line([:tls, :reloaded], measurements, reload) do
+    {:info, "TLS reloaded#{by(reload)}, all connections replaced in #{ms(measurements.duration)}"}
+  end
+
+  defp line([:tls, :reload_failed], _measurements, reload) do
+    {:warning, "TLS not reloaded#{by(reload)}: #{message(reload.error)}"}
+  end
+
+  defp line([:certificate, :expiring], measurements, certificate) do
+    whose =
+      case certificate.certificate do
+        :server -> "the certificate of #{show(certificate.endpoint)}"
+        :client -> "our own certificate #{show(certificate.subject)}"
+        _authority -> "the trusted authority #{show(certificate.subject)}"
+      end
+
+    {:warning, "#{whose} #{expires(measurements.remaining)}"}
+  end
+
   defp line(_uneventful, _measurements, _metadata), do: :none
 
   # ---- parts of lines
@@ -174,6 +214,16 @@ defmodule Palladion.Telemetry.Log do
 
   defp role(%{role: :control}), do: "control connection"
   defp role(_pool), do: "connection"
+
+  defp expires(remaining) when remaining < 0, do: "has expired"
+
+  defp expires(remaining) do
+    seconds = System.convert_time_unit(remaining, :native, :second)
+    "expires in #{div(seconds, 86_400)} days"
+  end
+
+  defp by(%{trigger: :watch}), do: " because a file has changed"
+  defp by(_call), do: ""
 
   defp message(error) when is_exception(error), do: Exception.message(error)
   defp message(_none), do: "no reason given"

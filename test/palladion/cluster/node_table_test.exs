@@ -86,6 +86,13 @@ defmodule Palladion.Cluster.NodeTableTest do
     refute NodeTable.lost?(table, key(3))
   end
 
+  test "what is known of certificates is kept, and is no node", %{table: table} do
+    assert NodeTable.certificates(table) == nil
+    for told <- [%{}, %{key: 1}], do: NodeTable.put_certificates(table, %{told: told})
+    assert NodeTable.certificates(table) == %{told: %{key: 1}}
+    assert NodeTable.all(table) == []
+  end
+
   test "any process of the cluster may write, and what it wrote outlives it", %{table: table} do
     task = Task.async(fn -> NodeTable.put(table, [peer(1)], []) end)
     Task.await(task)

@@ -16,10 +16,13 @@ defmodule Palladion.Cluster.SignalsTest do
 
   @tls %{
     version: :"tlsv1.3",
-    cipher: "TLS13_AES_256_GCM_SHA384",
+    cipher: "TLS_AES_256_GCM_SHA384",
+    group: "x25519",
     handshake: :resumed,
     verified_name: "db1.example",
-    duration_us: 2_500
+    duration_us: 2_500,
+    not_after: 1_900_000_000,
+    generation: 0
   }
 
   # A connection of a pool, with TLS and a login.
@@ -32,6 +35,13 @@ defmodule Palladion.Cluster.SignalsTest do
     authenticator: "org.apache.cassandra.auth.PasswordAuthenticator",
     cql_versions: ["3.4.7"],
     duration_us: 7_000
+  }
+
+  @told_tls %{
+    tls_version: "1.3",
+    tls_cipher: @tls.cipher,
+    tls_group: "x25519",
+    verified_name: "db1.example"
   }
 
   @peer %{
@@ -73,18 +83,13 @@ defmodule Palladion.Cluster.SignalsTest do
     defp opened(more \\ %{}),
       do: {:connection_opened, @connection |> Map.merge(%{open: 1, wanted: 2}) |> Map.merge(more)}
 
-    test "is told with its handshake, its login and its pool", %{source: source} do
-      assert [opened, handshake, login, pool] = emitted(opened(), source)
-      tls = %{tls_version: "1.3", tls_cipher: @tls.cipher, verified_name: "db1.example"}
-      peer_and_tls = Map.merge(@peer, tls)
+    test "is told with its TLS, its login and its pool", %{source: source} do
+      assert [opened, login, pool] = emitted(opened(), source)
+      peer_and_tls = Map.merge(@peer, @told_tls)
 
       assert opened ==
                {[:connection, :opened], %{duration: native(7_000)},
                 Map.merge(peer_and_tls, %{role: :pool, handshake: :resumed})}
-
-      assert handshake ==
-               {[:handshake, :stop], %{duration: native(2_500)},
-                Map.put(peer_and_tls, :resumed?, true)}
 
       assert login ==
                {[:login, :stop], %{duration: native(7_000)},
@@ -93,17 +98,10 @@ defmodule Palladion.Cluster.SignalsTest do
       assert pool == {[:pool, :changed], %{open: 1, wanted: 2}, @peer}
     end
 
-    test "has a full handshake of TLS 1.2", %{source: source} do
-      tls = %{@tls | version: :"tlsv1.2", handshake: :full, verified_name: nil}
-      assert [opened, handshake | _] = emitted(opened(%{tls: tls}), source)
-      assert {_, _, %{handshake: :full, tls_version: "1.2", verified_name: nil}} = opened
-      assert {_, _, %{resumed?: false, tls_version: "1.2"}} = handshake
-    end
-
-    test "without TLS has no handshake, and without a login no login", %{source: source} do
+    test "without TLS has none, and without a login no login", %{source: source} do
       events = emitted(opened(%{tls: nil, authenticator: nil}), source)
       assert names(events) == [[:connection, :opened], [:pool, :changed]]
-      assert [{_, _, %{handshake: nil, tls_version: nil, tls_cipher: nil}} | _] = events
+      assert [{_, _, %{handshake: nil, tls_version: nil, tls_group: nil}} | _] = events
     end
 
     test "of the control connection belongs to no pool and no node", %{source: source} do
@@ -132,6 +130,93 @@ defmodule Palladion.Cluster.SignalsTest do
     test "is told where the cluster and its table are gone", %{source: source} do
       :ets.delete(source.table)
       assert [{_, _, %{node: @host_id, datacenter: nil}} | _] = emitted(opened(), source)
+    end
+  end
+
+  describe "a handshake" do
+    defp handshake(more \\ %{}) do
+      shaken = %{
+        role: :pool,
+        node: @id,
+        endpoint: "db1.example:9042",
+        address: "10.0.0.1:9042",
+        duration_us: 3_000,
+        tls: @tls,
+        error: nil
+      }
+
+      {:handshake, Map.merge(shaken, more)}
+    end
+
+    test "is told with what came of it", %{source: source} do
+      assert [{[:handshake, :stop], %{duration: duration}, metadata}] =
+               emitted(handshake(), source)
+
+      assert duration == native(3_000)
+
+      more = %{role: :pool, handshake: :resumed, resumed?: true, peer_not_after: 1_900_000_000}
+      assert metadata == @peer |> Map.merge(@told_tls) |> Map.merge(more)
+    end
+
+    test "is of one of three kinds, on either version, for whatever it is", %{source: source} do
+      for kind <- [:full, :full_with_hello_retry_request, :resumed],
+          {version, told} <- ["tlsv1.2": "1.2", "tlsv1.3": "1.3"],
+          {role, node} <- [pool: @id, pool: @unknown_id, control: nil],
+          {group, not_after, name} <- [{nil, nil, nil}, {"x25519mlkem768", 0, "db1.example"}] do
+        tls = %{@tls | handshake: kind, version: version, group: group, not_after: not_after}
+        event = handshake(%{role: role, node: node, tls: %{tls | verified_name: name}})
+
+        assert [{[:handshake, :stop], _, %{tls_version: ^told, tls_group: ^group} = metadata}] =
+                 emitted(event, source)
+
+        assert metadata.resumed? == (kind == :resumed)
+
+        assert %{handshake: ^kind, role: ^role, peer_not_after: ^not_after, verified_name: ^name} =
+                 metadata
+      end
+    end
+
+    test "that failed is told with the error", %{source: source} do
+      error = {:unknown_ca, %{endpoint: "db1.example:9042", detail: "UnknownIssuer"}}
+
+      assert [{[:handshake, :failed], %{duration: duration}, metadata}] =
+               emitted(handshake(%{tls: nil, error: error}), source)
+
+      assert duration == native(3_000)
+
+      assert metadata ==
+               Map.merge(@peer, %{
+                 role: :pool,
+                 reason: :unknown_ca,
+                 error: ConnectionError.from_native(error)
+               })
+    end
+  end
+
+  describe "sessions" do
+    defp sessions(change) do
+      {:sessions, %{endpoint: "db1:9042", verified_name: "db1", change: change, count: 3}}
+    end
+
+    @place %{cluster: DB, endpoint: "db1:9042", verified_name: "db1"}
+
+    test "are told by what happened to them", %{source: source} do
+      for {change, event, more} <- [
+            {:stored, :stored, %{}},
+            {:evicted, :evicted, %{}},
+            {:expired, :expired, %{lineage?: false}},
+            {:lineage_expired, :expired, %{lineage?: true}},
+            {:purged, :purged, %{}},
+            {:refused, :refused, %{}},
+            {:rejected, :rejected, %{}}
+          ] do
+        assert emitted(sessions(change), source) ==
+                 [{[:session_cache, event], %{count: 3}, Map.merge(@place, more)}]
+      end
+    end
+
+    test "of which something new is told are let pass", %{source: source} do
+      assert emitted(sessions(:renamed), source) == []
     end
   end
 
@@ -253,7 +338,13 @@ defmodule Palladion.Cluster.SignalsTest do
     source = Enum.map_join(["events.rs", "status.rs"], &File.read!(Path.join(root, &1)))
 
     given =
-      for {_kind, fields} <- [opened(), closed(%{}), failed({:closed, %{}})],
+      for {_kind, fields} <- [
+            opened(),
+            closed(%{}),
+            failed({:closed, %{}}),
+            handshake(),
+            sessions(:stored)
+          ],
           name <- Map.keys(fields) ++ Map.keys(@tls),
           uniq: true,
           do: name

@@ -1,5 +1,6 @@
 defmodule Palladion.Config.LoaderTest do
-  use ExUnit.Case, async: true
+  # What other tests log would be captured here.
+  use ExUnit.Case, async: false
 
   import ExUnit.CaptureLog
 

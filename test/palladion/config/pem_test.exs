@@ -6,6 +6,8 @@ defmodule Palladion.Config.PemTest do
   alias Palladion.Config.Pem
   alias Palladion.Test.Certificates
 
+  @openssl System.find_executable("openssl") == nil and "the openssl command is not installed"
+
   setup :tmp_dir
 
   setup_all do
@@ -65,9 +67,91 @@ defmodule Palladion.Config.PemTest do
     assert reason(binary_part(chain.leaf, 0, 100)) == :unsupported_format
     assert reason(<<0xFEEDFEED::32, 2::32>>) == :unsupported_format
     assert reason("-----BEGIN CERTIFICATE-----\nMIIB") == :malformed
-    # A PFX: a sequence that starts with the version 3.
-    assert {:error, {:unsupported_format, text}} = Pem.parse(<<0x30, 5, 2, 1, 3, 0x30, 0>>)
+  end
+
+  # A PFX: a sequence that starts with the version 3.
+  @pfx <<0x30, 5, 2, 1, 3, 0x30, 0>>
+
+  test "a PKCS#12 keystore is left as it is, where it is of use", %{tmp_dir: dir} do
+    path = Certificates.write!(dir, "client.p12", @pfx)
+    assert Pem.parse(@pfx) == {:pkcs12, @pfx}
+    assert Pem.read_any(path) == {:pkcs12, @pfx}
+    assert {:error, {:unsupported_format, text}} = Pem.read(path)
+    assert text =~ "only certfile: takes"
     assert text =~ "openssl pkcs12"
+  end
+
+  test "a Java keystore is told what to make of it" do
+    for magic <- [0xFEEDFEED, 0xCECECECE] do
+      assert {:error, {:unsupported_format, text}} = Pem.parse(<<magic::32, 2::32>>)
+      assert text =~ "-deststoretype PKCS12"
+    end
+  end
+
+  @tag skip: @openssl
+  test "recognizes revocation lists of both versions as DER", %{tmp_dir: dir} do
+    for version <- [1, 2] do
+      crl = Certificates.crl!(dir, version)
+      assert labels(crl) == ["X509 CRL"]
+      assert labels(Certificates.crl_pem(crl)) == ["X509 CRL"]
+
+      list = :public_key.der_decode(:CertificateList, crl)
+      assert list |> elem(1) |> elem(1) == if(version == 2, do: :v2, else: :asn1_NOVALUE)
+    end
+  end
+
+  # Its number comes where a revocation list has its version.
+  @tag skip: @openssl
+  test "recognizes X.509 v1 certificates as DER", %{tmp_dir: dir} do
+    [key, request, certificate] = for name <- ~w(v1.key v1.csr v1.der), do: Path.join(dir, name)
+
+    Certificates.openssl!(
+      ~w(req -newkey rsa:2048 -nodes -subj /CN=v1) ++ ["-keyout", key, "-out", request]
+    )
+
+    Certificates.openssl!(
+      ~w(x509 -req -days 2 -set_serial 1 -outform DER) ++
+        ["-in", request, "-signkey", key, "-out", certificate]
+    )
+
+    der = File.read!(certificate)
+    version = der |> :public_key.pkix_decode_cert(:plain) |> elem(1) |> elem(1)
+    assert version in [0, :v1]
+    assert labels(der) == ["CERTIFICATE"]
+  end
+
+  test "a block that is cut off is told, wherever it is", %{chain: chain} do
+    whole = Certificates.pem(chain.root)
+    short = binary_part(whole, 0, 100)
+    headless = "-----BEGIN certificate-----\n"
+
+    for {content, number} <- [
+          {whole <> short, 2},
+          {whole <> whole <> "-----BEGIN ", 3},
+          {short <> "\n" <> whole, 1},
+          {String.replace(whole, "END CERTIFICATE", "END X509 CRL") <> whole, 1},
+          {whole <> headless <> whole, 2}
+        ] do
+      assert {:error, {:malformed, message}} = Pem.parse(content)
+      assert message == "is cut off: block #{number}"
+    end
+  end
+
+  test "blocks of any size are found", %{chain: chain} do
+    long = :binary.copy(<<0x30>>, 12_000_000)
+    content = Certificates.crl_pem(long) <> Certificates.pem(chain.root)
+    assert {:ok, [%{label: "X509 CRL", der: ^long}, %{der: root}]} = Pem.parse(content)
+    assert root == chain.root
+  end
+
+  test "an empty line is only the end of headers where there are any", %{chain: chain} do
+    der = chain.root
+    text = Base.encode64(der)
+    label = fn body -> "-----BEGIN CERTIFICATE-----\n#{body}\n-----END CERTIFICATE-----\n" end
+
+    for body <- [text <> "\n", "\n" <> text, "A: b\r\n\r\n" <> text, "A: b\n\n" <> text] do
+      assert {:ok, [%{der: ^der}]} = Pem.parse(label.(body))
+    end
   end
 
   test "what is no Base64 has no DER" do
@@ -90,7 +174,7 @@ defmodule Palladion.Config.PemTest do
       <<head::binary-size(size), _, tail::binary>> = chain.leaf <> "x"
 
       for content <- [head, tail, head <> <<:rand.uniform(255)>> <> tail] do
-        assert elem(Pem.parse(content), 0) in [:ok, :error]
+        assert elem(Pem.parse(content), 0) in [:ok, :pkcs12, :error]
       end
     end
   end

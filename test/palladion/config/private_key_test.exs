@@ -198,6 +198,30 @@ defmodule Palladion.Config.PrivateKeyTest do
       end
     end
 
+    @tag timeout: 30_000
+    test "an RSA key is measured without its digits", %{tmp_dir: dir} do
+      for {modulus, bits} <- [{Integer.pow(2, 1_000), 1_001}, {-1, 0}, {1, 1}] do
+        assert {:error, {:unsupported_key, message}} = read(rsa(dir, modulus))
+        assert message =~ "of #{bits} bits"
+      end
+
+      for zeros <- [255, 1_000_000] do
+        modulus = <<1>> <> :binary.copy(<<0>>, zeros)
+        assert {:ok, %{format: :pkcs1}} = read(rsa(dir, :binary.decode_unsigned(modulus) * 128))
+      end
+    end
+
+    # By hand, for OTP takes hours for such numbers.
+    defp rsa(dir, modulus) do
+      length = fn bytes -> <<0x84, byte_size(bytes)::32>> <> bytes end
+      integer = fn bytes -> <<0x02>> <> length.(bytes) end
+
+      modulus = if modulus < 0, do: <<modulus>>, else: <<0>> <> :binary.encode_unsigned(modulus)
+
+      numbers = [<<0>>, modulus, <<1, 0, 1>> | List.duplicate(<<1>>, 6)]
+      Make.write!(dir, "rsa.der", <<0x30>> <> length.(Enum.map_join(numbers, integer)))
+    end
+
     test "parameters before an EC key do no harm", %{tmp_dir: dir} do
       path = Path.join(dir, "with_parameters.pem")
       Make.openssl!(~w(ecparam -name secp384r1 -genkey -out) ++ [path])

@@ -28,6 +28,8 @@ defmodule Palladion.Config.SealTest do
     tls: [password: to_charlist(@secret)],
     tls: [passphrase: @secret],
     tls: [key: {:RSAPrivateKey, @secret}],
+    tls: [key: @secret],
+    tls: [keys: {:RSAPrivateKey, @secret}],
     tls: @secret,
     password: @secret,
     ssl: [password: @secret]
@@ -41,6 +43,14 @@ defmodule Palladion.Config.SealTest do
     end
 
     refute shows_secret?(Seal.seal({:not_options, @secret}))
+  end
+
+  test "nor found in what it was sealed in" do
+    for {name, value} <- @sealed_somehow, name != :auth do
+      bytes = [{name, value}] |> Seal.seal() |> :erlang.term_to_binary()
+      assert :binary.match(bytes, @secret) == :nomatch
+      assert :binary.match(:erlang.term_to_binary(value), @secret) != :nomatch
+    end
   end
 
   test "everything else stays as it is" do
@@ -73,6 +83,16 @@ defmodule Palladion.Config.SealTest do
     assert [auth: [password: %Secret{}]] = Seal.seal(auth: [password: @secret])
     assert [tls: [password: closure]] = Seal.seal(tls: [password: @secret])
     assert Seal.open(closure) == {:ok, @secret}
+  end
+
+  test "a key is opened as the tuple that it is" do
+    key = {:RSAPrivateKey, @secret}
+    assert [key: closure] = Seal.seal_tls(key: key)
+    assert Seal.call(closure) == {:ok, key}
+    assert Seal.call(key) == {:ok, key}
+    assert {:error, :invalid_value, _} = Seal.call(fn -> nil end)
+    assert {:error, :function_failed, message} = Seal.call(fn -> raise @secret end)
+    refute message =~ @secret
   end
 
   test "a function is kept, and called when its value is needed" do

@@ -18,7 +18,7 @@ defmodule Palladion.Telemetry.LogTest do
     role: :pool
   }
 
-  @all [:requests, :retries, :nodes, :connections]
+  @all [:requests, :retries, :nodes, :connections, :tls]
 
   setup do
     level = Logger.level()
@@ -189,6 +189,64 @@ defmodule Palladion.Telemetry.LogTest do
     test "whose events were dropped" do
       assert [line] = lines(fn -> emit([:events, :dropped], %{count: 7}, %{cluster: DB}) end)
       assert line =~ "[warning] Palladion DB: 7 events dropped"
+    end
+  end
+
+  describe "TLS" do
+    test "handshakes that failed have the error" do
+      error = %ConnectionError{reason: :unknown_ca, endpoint: "db1:9042"}
+      failed = Map.merge(@peer, %{role: :control, error: error, reason: :unknown_ca})
+
+      assert [line] = lines(fn -> emit([:handshake, :failed], %{duration: 1_000_000}, failed) end)
+
+      assert line =~
+               ~r/\[warning\] .* TLS handshake of a control connection failed after 1.0 ms: db1:9042: /
+    end
+
+    test "sessions have a line only where the certificate no longer passed" do
+      sessions = %{cluster: DB, endpoint: "db1:9042", verified_name: "db1"}
+
+      assert [line] = lines(fn -> emit([:session_cache, :refused], %{count: 2}, sessions) end)
+      assert line =~ "[warning] Palladion DB: the certificate of db1:9042 no longer passed"
+      assert line =~ "2 refused"
+
+      for change <- [:stored, :evicted, :expired, :purged, :rejected] do
+        assert lines(fn -> emit([:session_cache, change], %{count: 2}, sessions) end) == []
+      end
+    end
+
+    test "reloads say who began them" do
+      for {trigger, said} <- [call: "", watch: " because a file has changed"] do
+        metadata = %{cluster: DB, trigger: trigger, generation: 1}
+
+        assert [line] = lines(fn -> emit([:tls, :reloaded], %{duration: 1_000_000}, metadata) end)
+
+        assert line =~
+                 "[info] Palladion DB: TLS reloaded#{said}, all connections replaced in 1.0 ms"
+
+        problem = %{path: [:tls, :certfile], reason: :unreadable, message: "can't be read"}
+        error = %Palladion.ConfigError{name: DB, problems: [problem]}
+        failed = %{cluster: DB, trigger: trigger, error: error, reason: :invalid_configuration}
+        assert [line] = lines(fn -> emit([:tls, :reload_failed], %{duration: 1}, failed) end)
+        assert line =~ "[warning] Palladion DB: TLS not reloaded#{said}: the configuration of DB"
+      end
+    end
+
+    test "certificates that expire say whose they are" do
+      for {kind, subject, endpoint, said} <- [
+            {:client, "CN=client", nil, "our own certificate CN=client"},
+            {:authority, "CN=a\nb", nil, "the trusted authority CN=a b"},
+            {:server, nil, "db1:9042", "the certificate of db1:9042"}
+          ],
+          {seconds, when?} <- [{86_400 * 3 + 5, "expires in 3 days"}, {-1, "has expired"}] do
+        metadata = %{cluster: DB, certificate: kind, subject: subject, endpoint: endpoint}
+        remaining = System.convert_time_unit(seconds, :second, :native)
+        measurements = %{remaining: remaining}
+        metadata = Map.put(metadata, :not_after, 1)
+
+        assert [line] = lines(fn -> emit([:certificate, :expiring], measurements, metadata) end)
+        assert line =~ "[warning] Palladion DB: #{said} #{when?}"
+      end
     end
   end
 

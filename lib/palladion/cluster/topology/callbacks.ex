@@ -3,8 +3,9 @@ defmodule Palladion.Cluster.Topology.Callbacks do
   # Calls of the modules that users write, so that nothing they do reaches the caller: answers
   # are checked, and what is raised, thrown or exited with becomes an error.
 
-  alias Palladion.{Endpoint, EndpointResolver, EndpointResolvers, LoadBalancingPolicies, Node}
   alias Palladion.Cluster.Topology.Nodes
+  alias Palladion.{Endpoint, EndpointResolver, EndpointResolvers, LoadBalancingPolicies, Node}
+  alias Palladion.VerifiedName
 
   @doc false
   # What the policy says of each node.
@@ -35,19 +36,29 @@ defmodule Palladion.Cluster.Topology.Callbacks do
   defp distance?(_other), do: false
 
   @doc false
-  # Where to connect to for each of the nodes.
-  @spec resolve({module(), term()}, [Node.t()]) ::
+  # Where to connect to for each of the nodes, and whom its certificate must be for.
+  @spec resolve({module(), term()}, VerifiedName.t(), [Node.t()]) ::
           %{String.t() => {:ok, Endpoint.t()} | {:error, String.t()}}
-  def resolve({module, options}, nodes) do
-    Map.new(nodes, fn node -> {node.host_id, resolve_one(module, options, node)} end)
+  def resolve(resolver, verified_name, nodes) do
+    Map.new(nodes, fn node -> {node.host_id, resolve_one(resolver, verified_name, node)} end)
   end
 
-  defp resolve_one(module, options, node) do
-    case guarded(fn -> EndpointResolver.resolve({module, options}, node) end) do
-      {:ok, {:ok, endpoint}} -> {:ok, endpoint}
-      {:ok, {:error, reason}} when is_binary(reason) -> {:error, reason}
-      {:ok, {:error, reason}} -> {:error, show(reason)}
-      {:error, text} -> {:error, text}
+  defp resolve_one(resolver, verified_name, node) do
+    with {:ok, endpoint} <-
+           answer("endpoint_resolver", fn -> EndpointResolver.resolve(resolver, node) end),
+         node = %{node | endpoint: endpoint},
+         {:ok, name} <-
+           answer("tls.verify_hostname", fn -> VerifiedName.of(verified_name, node) end) do
+      {:ok, %{endpoint | verified_name: name || endpoint.verified_name}}
+    end
+  end
+
+  defp answer(option, fun) do
+    case guarded(fun) do
+      {:ok, {:ok, answer}} -> {:ok, answer}
+      {:ok, {:error, reason}} when is_binary(reason) -> {:error, "#{option}: #{reason}"}
+      {:ok, {:error, reason}} -> {:error, "#{option}: #{show(reason)}"}
+      {:error, text} -> {:error, "#{option}: #{text}"}
     end
   end
 
@@ -64,6 +75,11 @@ defmodule Palladion.Cluster.Topology.Callbacks do
       LoadBalancingPolicies.RoundRobin
     ]
   end
+
+  @doc false
+  @spec inline?({module(), term()}, VerifiedName.t()) :: boolean()
+  def inline?(_resolver, {:function, _function}), do: false
+  def inline?(resolver, _verified_name), do: inline?(resolver)
 
   defp guarded(fun) do
     {:ok, fun.()}

@@ -75,18 +75,18 @@ defmodule Palladion.Cluster.Topology.Report do
   end
 
   defp describe(:no_nodes), do: "the server's tables have no node with all that is needed"
-  defp describe(:no_endpoints), do: "the resolver has no endpoint for any node"
+  defp describe(:no_endpoints), do: "there is no endpoint for any node"
 
   defp describe(error), do: error |> Error.of_native() |> Exception.message()
 
   @doc false
-  # Nodes that the resolver failed for, with the endpoint they had.
+  # Nodes that the resolver, or what names them, failed for, with the endpoint they had.
   @spec unresolved(t(), [{Node.t(), term()}]) :: {t(), [action()]}
   def unresolved(report, failed) do
     logs =
       for {node, reason} <- failed, node.host_id not in report.unresolved do
         what = if node.endpoint, do: "keeps the endpoint that it had", else: "is left out"
-        {:log, :warning, "endpoint_resolver: failed for #{label(node)}, which #{what}: #{reason}"}
+        {:log, :warning, "no endpoint for #{label(node)}, which #{what}: #{reason}"}
       end
 
     {%{report | unresolved: Enum.map(failed, fn {node, _reason} -> node.host_id end)}, logs}

@@ -85,6 +85,8 @@ defmodule Palladion.Cluster.Topology.CallbacksTest do
             {Resolver, false}
           ] do
         assert Callbacks.inline?({module, []}) == inline?, inspect(module)
+        assert Callbacks.inline?({module, []}, {:template, "{rack}"}) == inline?
+        refute Callbacks.inline?({module, []}, {:function, & &1.rack})
       end
     end
 
@@ -133,7 +135,8 @@ defmodule Palladion.Cluster.Topology.CallbacksTest do
             {fn -> exit(:early) end, "it exited with :early"},
             {fn -> Process.exit(self(), :kill) end, "its process ended: :killed"},
             {fn -> {:error, :nxdomain} end, ":nxdomain"},
-            {fn -> {:error, "no such name"} end, "which is left out: no such name"},
+            {fn -> {:error, "no such name"} end,
+             "which is left out: endpoint_resolver: no such name"},
             {fn -> :rubbish end, "returned neither an endpoint nor an error"},
             {fn -> {:ok, "10.0.0.1"} end, "returned neither an endpoint nor an error"},
             {fn -> {:ok, %{endpoint | port: 0}} end, "the endpoint's port 0 is not a number"},
@@ -157,7 +160,7 @@ defmodule Palladion.Cluster.Topology.CallbacksTest do
             stop_supervised!(Topology)
           end)
 
-        assert log =~ "endpoint_resolver: failed for node 10.0.0.2:9042"
+        assert log =~ "no endpoint for node 10.0.0.2:9042"
         assert log =~ text
       end
     end
@@ -208,6 +211,132 @@ defmodule Palladion.Cluster.Topology.CallbacksTest do
 
       assert log =~ "there is no process for it"
       refute_received {:set_nodes, _}
+    end
+  end
+
+  describe "the name to verify" do
+    defp verify(rule, more \\ %{}),
+      do: Map.merge(%{tls: %{verified_name: rule}}, more)
+
+    test "wins over the resolver's, whose other answers stay", %{argument: argument, agent: agent} do
+      endpoint = %Endpoint{address: "proxy", port: 1, verified_name: "proxy", sni: "n.example"}
+
+      for {rule, names} <- [
+            {{:template, "{address}.{rack}.example"},
+             ["10.0.0.1.r.example", "10.0.0.2.r.example"]},
+            {{:map, %{"10.0.0.2" => "db2.example"}}, ["proxy", "db2.example"]},
+            {{:map, %{"proxy:1" => "db.example"}}, ["db.example", "db.example"]},
+            {{:function, &if(&1.address == "10.0.0.1", do: "db1.example")},
+             ["db1.example", "proxy"]},
+            # These hold for contact points as well, and are not Elixir's to apply.
+            {"db.example", ["proxy", "proxy"]},
+            {false, ["proxy", "proxy"]}
+          ] do
+        open(agent)
+        start(argument, verify(rule, %{endpoint_resolver: {Resolver, {:ok, endpoint}}}))
+        answer([1, 2])
+        assert_receive {:set_nodes, nodes}, 2_000
+        assert Enum.map(nodes, & &1.verified_name) == names
+        assert [%{host: "proxy", port: 1, sni: "n.example"}, _] = nodes
+        stop_supervised!(Topology)
+      end
+    end
+
+    test "is asked for elsewhere where a function says it, with the node's endpoint", %{
+      argument: argument,
+      agent: agent
+    } do
+      test = self()
+
+      function = fn node ->
+        send(test, {:naming, self(), node})
+        receive do: (:go -> {:ok, "db1.example"})
+      end
+
+      open(agent)
+      topology = start(argument, verify({:function, function}))
+      answer([1])
+      assert_receive {:naming, task, node}, 2_000
+      assert task != topology
+      assert %{rack: "r", endpoint: %Endpoint{address: "10.0.0.1", port: 9042}} = node
+      assert %{asked: asked} = :sys.get_state(topology)
+      assert map_size(asked) == 1
+      send(task, :go)
+      assert_receive {:set_nodes, [%{verified_name: "db1.example"}]}, 2_000
+    end
+
+    test "that a function fails to say: its node is left out", %{
+      argument: argument,
+      agent: agent,
+      table: table
+    } do
+      for {answer, text} <- [
+            {fn -> raise "oh no" end, "tls.verify_hostname: it raised %RuntimeError{"},
+            {fn -> throw(:up) end, "tls.verify_hostname: it threw :up"},
+            {fn -> exit(:early) end, "tls.verify_hostname: it exited with :early"},
+            {fn -> Process.exit(self(), :kill) end, "its process ended: :killed"},
+            {fn -> {:error, :nxdomain} end, "tls.verify_hostname: :nxdomain"},
+            {fn -> false end, "tls.verify_hostname: false turns the check off"},
+            {fn -> {:ok, false} end, "tls.verify_hostname: false turns the check off"},
+            {fn -> "two words" end, "the name \"two words\" is not a host name"},
+            {fn -> 17 end, "the name 17 is not a host name"}
+          ] do
+        function = fn
+          %{address: "10.0.0.2"} -> answer.()
+          _node -> nil
+        end
+
+        open(agent)
+        :ets.delete_all_objects(table)
+
+        log =
+          capture_log(fn ->
+            topology = start(argument, verify({:function, function}))
+            answer([1, 2])
+            assert applied() == ["10.0.0.1"]
+            assert Process.alive?(topology)
+            stop_supervised!(Topology)
+          end)
+
+        assert log =~ "no endpoint for node 10.0.0.2:9042"
+        assert log =~ "which is left out: #{text}" or log =~ text
+      end
+    end
+
+    test "that a function fails to say again: the node keeps the one it had", %{
+      argument: argument,
+      agent: agent
+    } do
+      test = self()
+
+      function = fn _node ->
+        send(test, {:naming, self()})
+        receive do: ({:name, answer} -> answer)
+      end
+
+      open(agent)
+      topology = start(argument, verify({:function, function}))
+
+      name = fn answer ->
+        answer([1])
+        assert_receive {:naming, task}, 2_000
+        send(task, {:name, answer})
+      end
+
+      name.("db1.example")
+      assert_receive {:set_nodes, [%{verified_name: "db1.example"}]}, 2_000
+
+      log =
+        capture_log(fn ->
+          event(agent, topology, {:control_opened, control()})
+          name.({:error, :later})
+          # Nobody but the process itself asks for this.
+          name.("db2.example")
+          assert_receive {:set_nodes, nodes}, 2_000
+          assert [%{verified_name: "db2.example"}] = nodes
+        end)
+
+      assert log =~ "which keeps the endpoint that it had: tls.verify_hostname: :later"
     end
   end
 end
