@@ -88,7 +88,12 @@ Y
   truststore: $certs/trust.p12
   truststore_password: $password
 Y
-    *) die "CASS_STORE is pem or p12, not $CASS_STORE" ;;
+    jks) cat <<Y ;;
+  keystore: $certs/127.0.0.1.keystore
+  keystore_password: $password
+$(case $1 in mtls*) printf '  truststore: %s\n  truststore_password: %s\n' "$certs/truststore.jks" "$password" ;; esac)
+Y
+    *) die "CASS_STORE is pem, p12 or jks, not $CASS_STORE" ;;
   esac
 }
 

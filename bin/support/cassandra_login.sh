@@ -5,28 +5,31 @@
 # must in protocol v4, so that nothing has to be installed for it.
 
 # Prints the addresses of the peers whose row is complete; fails if a login doesn't work.
-peers() { # VARIANT HOST PORT
-  ask "$1" "$2" "$3" 'SELECT JSON peer, native_address, host_id, data_center, rack, schema_version, tokens FROM system.peers_v2' |
+peers() { # NAME
+  ask "$1" 'SELECT JSON peer, native_address, host_id, data_center, rack, schema_version, tokens FROM system.peers_v2' |
     sed -n '/null/d; s/.*{"peer": "\([^"]*\)".*}.*/\1/p'
 }
 
 # Prints what is text of a query's result.
-ask() ( # VARIANT HOST PORT QUERY
-  connect "$1" "$2" "$3" && call "$startup" '\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0' || exit
+ask() ( # NAME QUERY
+  connect "$1" && call "$startup" '\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0' || exit
   if [ "$opcode" = "$authenticate" ]; then
     call "$auth_response" '\x00\x00\x00\x14\x00cassandra\x00cassandra' && [ "$opcode" = "$auth_success" ] || exit
   fi
-  call "$run_query" "$(big_endian ${#4})$4\x00\x01\x00" && [ "$opcode" = "$result" ] || exit
+  call "$run_query" "$(big_endian ${#2})$2\x00\x01\x00" && [ "$opcode" = "$result" ] || exit
   printf '%b' "$(printf '\\x%s' "${body[@]}")" | LC_ALL=C tr -c '[:print:]' '\n'
 ) 2>/dev/null
 
 startup=01 authenticate=03 run_query=07 result=08 auth_response=0f auth_success=10
 
-connect() { # VARIANT HOST PORT: sets in and out
-  case $1 in
-    plain | mtlsauth) exec {in}<>"/dev/tcp/$2/$3"; out=$in ;;
+connect() { # NAME: sets in and out
+  local variant host port certs
+  read -r variant host port _ < "$CASS_RUN/$1/node"
+  case $variant in
+    plain | mtlsauth) exec {in}<>"/dev/tcp/$host/$port"; out=$in ;;
     *)
-      coproc openssl s_client -quiet -connect "$2:$3" -CAfile "$certs/ca.crt" -verify_return_error \
+      certs=$(certs_of "$1")
+      coproc openssl s_client -quiet -connect "$host:$port" -CAfile "$certs/ca.crt" -verify_return_error \
         -cert "$certs/client.crt" -key "$certs/client.key"
       # shellcheck disable=SC2064 # the pid of now
       trap "kill $COPROC_PID" EXIT

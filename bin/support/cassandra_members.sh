@@ -135,9 +135,9 @@ hangs() { # NAME
 # ---------------------------------------------------------------- what they know
 # A login works on it, and it has a complete row of each other member and none of ADDRESS.
 sees() { # NAME [ADDRESS]
-  local variant host port cluster address found
-  read -r variant host port cluster < "$CASS_RUN/$1/node"
-  found=$(peers "$variant" "$host" "$port") || return
+  local host cluster address found
+  read -r _ host _ cluster < "$CASS_RUN/$1/node"
+  found=$(peers "$1") || return
   for address in $(addresses "$cluster"); do
     [ "$address" = "$host" ] || grep -qx "$address" <<<"$found" || return
   done
@@ -181,23 +181,21 @@ edit() { # FILE COMMAND...: sed's own way to do this has not one form everywhere
 # Every node keeps all roles. Reads what dcs prints; a data center must have one replica as long as it has a node, if only one
 # that leaves.
 replicate_roles() { # NAME, which is asked to
-  local variant host port cluster replicas
-  read -r variant host port cluster < "$CASS_RUN/$1/node"
+  local variant cluster replicas
+  read -r variant _ _ cluster < "$CASS_RUN/$1/node"
   [ "$variant" != plain ] || return 0
   replicas=$(awk -v "q='" '{ n[$1] += $2 } END { for (dc in n) print ", " q dc q ": " (n[dc] ? n[dc] : 1) }' | tr -d '\n')
-  ask "$variant" "$host" "$port" \
-    "ALTER KEYSPACE system_auth WITH replication = {'class': 'NetworkTopologyStrategy'$replicas}" >/dev/null ||
+  ask "$1" "ALTER KEYSPACE system_auth WITH replication = {'class': 'NetworkTopologyStrategy'$replicas}" >/dev/null ||
     die "$1 did not change how roles are replicated"
   agree "$cluster"
 }
 
 agree() { # CLUSTER: on the schema
-  local name variant host port end=$((SECONDS + CASS_WAIT)) versions=0
+  local name end=$((SECONDS + CASS_WAIT)) versions=0
   until [ "$versions" = 1 ]; do
     [ "$SECONDS" -lt "$end" ] || die "the nodes of $1 have different schemas after $CASS_WAIT s"
     versions=$(for name in $(running "$1"); do
-      read -r variant host port _ < "$CASS_RUN/$name/node"
-      ask "$variant" "$host" "$port" "SELECT JSON schema_version FROM system.local" | grep -o '{".*}' || echo "$name"
+      ask "$name" "SELECT JSON schema_version FROM system.local" | grep -o '{".*}' || echo "$name"
     done | sort -u | wc -l)
   done
 }

@@ -32,6 +32,8 @@ main() {
     "Guestbook.entries($$) |> Enum.map(&{&1[\"guest\"], &1[\"message\"]})"
   expect "has TLS" ':"tlsv1.3"' '{:ok, status} = Palladion.status(Guestbook.DB)
     hd(hd(status.endpoints).connections).tls.version'
+  expect "examines its server" 'true' \
+    "Palladion.Doctor.run_all(otp_app: :guestbook, name: Guestbook.DB) |> Palladion.Doctor.Report.ok?()"
   terminate
 }
 

@@ -51,6 +51,7 @@ defmodule Palladion.Integration.AnswersTest do
     Testkit.rule(server, [contains: "echo(int, text)", opcode: :execute] ++ late)
     name = ready_cluster!(server, pool: [size: 4])
     echo = Palladion.prepare!(name, "SELECT echo(int, text)")
+    unsent = :counters.new(1, [])
 
     ask = fn question ->
       case Palladion.execute(name, echo, [question, words(question)], timeout: 30) do
@@ -58,7 +59,8 @@ defmodule Palladion.Integration.AnswersTest do
           assert result.rows == [%{"c0" => question, "c1" => words(question)}]
           :answered
 
-        {:error, %ConnectionError{reason: :timeout}} ->
+        {:error, %ConnectionError{reason: :timeout, details: %{sent: sent?}}} ->
+          unless sent?, do: :counters.add(unsent, 1, 1)
           :timeout
       end
     end
@@ -68,7 +70,8 @@ defmodule Palladion.Integration.AnswersTest do
     assert outcomes.answered + outcomes.timeout == @requests
     {:ok, stats} = Palladion.stats(name)
     assert stats.late_responses > 0
-    assert stats.requests == stats.responses
+    # On a busy machine a request may run out of time before it is written.
+    assert stats.requests == stats.responses + :counters.get(unsent, 1)
     assert stats.connections_opened == 4
   end
 

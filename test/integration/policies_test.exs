@@ -81,15 +81,20 @@ defmodule Palladion.Integration.PoliciesTest do
     end
 
     test "of a template: made of what a node says of itself" do
-      server =
-        Testkit.start_cluster!(
-          nodes: [[rack: "127.0.0.1"], [rack: "127.0.0.2"], [rack: "no such host"]]
-        )
-
-      name = ready_cluster!(server, hurried(endpoint_resolver: {:template, "{rack}:{port}"}))
-      eventually("two nodes serve", fn -> serving(name) == ["127.0.0.1", "127.0.0.2"] end)
+      server = Testkit.start_cluster!(nodes: 2)
+      name = follow!(server, endpoint_resolver: {:template, "{address}:{port}"})
+      assert serving(name) == ["127.0.0.1", "127.0.0.2"]
       assert Enum.sort(verified(name)) == ["127.0.0.1", "127.0.0.2"]
-      assert for(n <- nodes(name), do: n.rack) == ["127.0.0.1", "127.0.0.2"]
+    end
+
+    test "of a template that makes no name of a node leaves this node out alone" do
+      server = Testkit.start_cluster!(nodes: [[rack: "127"], [rack: "no such host"]], tls: false)
+      resolver = {:template, "{address}.{rack}.example"}
+      name = start_cluster!(server, hurried(endpoint_resolver: resolver))
+
+      eventually("one node is known", fn ->
+        for(n <- nodes(name), do: n.endpoint.address) == ["127.0.0.1.127.example"]
+      end)
     end
 
     test "that moves a node to where it can be reached" do
@@ -126,7 +131,7 @@ defmodule Palladion.Integration.PoliciesTest do
             eventually("the others serve", fn -> serving(name) == ["127.0.0.1", "127.0.0.3"] end)
           end)
 
-        assert log =~ "endpoint_resolver: failed for node 127.0.0.2"
+        assert log =~ "no endpoint for node 127.0.0.2"
         assert log =~ unquote(text)
       end
     end
@@ -158,6 +163,65 @@ defmodule Palladion.Integration.PoliciesTest do
 
   defp asked_for(server),
     do: for(connection <- Testkit.connections(server), do: connection.server_name)
+
+  describe "a name to verify" do
+    test "for each node: nodes are dialled as before, and servers are asked for it" do
+      names = ["db.example", "a.example", "b.example"]
+      server = Testkit.start_cluster!(nodes: [[rack: "a"], [rack: "b"]], cert: names)
+      [first, _second] = Testkit.nodes(server)
+      contact_point = "localhost:#{server.port}"
+
+      by_rack = fn
+        %{rack: nil} -> {:ok, "db.example"}
+        %{rack: "a", endpoint: %{verified_name: "localhost"}} -> "a.example"
+        %{rack: "b"} -> "b.example"
+      end
+
+      by_place = %{
+        contact_point => "db.example",
+        first.host_id => "a.example",
+        "127.0.0.2" => "b.example"
+      }
+
+      for given <- [by_rack, by_place] do
+        name = follow!(server, tls: tls(server, verify_hostname: given))
+        assert serving(name) == server.nodes
+        assert Enum.sort(verified(name)) == ["a.example", "b.example"]
+        assert asked_for(server) |> Enum.uniq() |> Enum.sort() == Enum.sort(names)
+        stop_supervised!(name)
+      end
+    end
+
+    test "of a template that needs more than is known of a contact point: that keeps its own" do
+      names = ["localhost", "a.example", "b.example"]
+      server = Testkit.start_cluster!(nodes: [[rack: "a"], [rack: "b"]], cert: names)
+      name = follow!(server, tls: tls(server, verify_hostname: "{rack}.example"))
+      assert Enum.sort(verified(name)) == ["a.example", "b.example"]
+      assert asked_for(server) |> Enum.uniq() |> Enum.sort() == Enum.sort(names)
+    end
+
+    test "can differ from the name that servers are asked for" do
+      server = Testkit.start_cluster!(nodes: [[rack: "a"]], cert: ["localhost", "a.example"])
+      tls = tls(server, verify_hostname: "{rack}.example", server_name_indication: "gate.example")
+      name = follow!(server, tls: tls)
+      assert verified(name) == ["a.example"]
+      assert asked_for(server) |> Enum.uniq() == ["gate.example"]
+    end
+
+    test "that a node's certificate doesn't have leaves this node out alone" do
+      names = ["localhost", "a.example"]
+      server = Testkit.start_cluster!(nodes: [[rack: "a"], [rack: "b"]], cert: names)
+      tls = tls(server, verify_hostname: "{rack}.example")
+      name = ready_cluster!(server, hurried(tls: tls))
+      await_connections(name, without: "127.0.0.2")
+      assert serving(name) == ["127.0.0.1"]
+      {:ok, %{endpoints: endpoints}} = Palladion.status(name)
+      errors = for %{last_error: error} when error != nil <- endpoints, do: error.reason
+      assert errors == [:name_mismatch]
+    end
+
+    defp tls(server, more), do: [cacertfile: server.cacertfile] ++ more
+  end
 
   describe "a load-balancing policy" do
     test "of one's own: the nodes it prefers, then the others, and none of those it leaves out" do

@@ -58,10 +58,34 @@ defmodule Palladion.Integration.SecretsTest do
         auth: [username: "ann", password: String.to_charlist(secrets.password)]
       ] ++ options
 
+    keystore = Path.join(dir, "client.p12")
+
+    openssl!(
+      ~w(pkcs12 -export -in) ++
+        [server.client_certfile, "-inkey", key, "-out", keystore] ++
+        ["-passout", "pass:" <> secrets.key_password]
+    )
+
+    in_memory =
+      [tls: [cacertfile: server.cacertfile] ++ in_memory(server.client_certfile, key), auth: auth] ++
+        options
+
+    from_keystore =
+      [
+        tls: [
+          cacertfile: server.cacertfile,
+          certfile: keystore,
+          password: secrets.key_password
+        ],
+        auth: auth
+      ] ++ options
+
     %{
       secrets: Map.values(secrets) ++ Leaks.key_secrets(key) ++ Leaks.key_secrets(weak_key),
-      good: [plain: plain, encrypted: encrypted],
-      bad: bad(plain, encrypted, secrets, {weak_certificate, weak_key}),
+      good: [plain: plain, encrypted: encrypted, in_memory: in_memory, keystore: from_keystore],
+      bad:
+        bad(plain, encrypted, secrets, {weak_certificate, weak_key}) ++
+          bad_identities(in_memory, from_keystore, secrets),
       # As long as the longest password.
       canary: random.("the-canary")
     }
@@ -98,6 +122,28 @@ defmodule Palladion.Integration.SecretsTest do
     ]
   end
 
+  # As an application has them that gets them from a vault.
+  defp in_memory(certfile, keyfile) do
+    [{:Certificate, certificate, _}] = certfile |> File.read!() |> :public_key.pem_decode()
+    [{type, key, :not_encrypted}] = keyfile |> File.read!() |> :public_key.pem_decode()
+    [cert: certificate, key: {type, key}]
+  end
+
+  defp bad_identities(in_memory, from_keystore, secrets) do
+    {type, key} = in_memory[:tls][:key]
+
+    [
+      bare_key: put_in(in_memory[:tls][:key], key),
+      key_of_no_type: put_in(in_memory[:tls][:key], {:hunter, key}),
+      cut_key: put_in(in_memory[:tls][:key], {type, binary_part(key, 0, byte_size(key) - 1)}),
+      key_and_password: put_in(in_memory[:tls][:password], secrets.key_password),
+      misspelt_key: update_in(in_memory[:tls], &([kye: &1[:key]] ++ Keyword.delete(&1, :key))),
+      wrong_keystore_password: put_in(from_keystore[:tls][:password], secrets.wrong_password),
+      no_keystore_password: put_in(from_keystore[:tls][:password], nil),
+      keystore_and_key: put_in(from_keystore[:tls][:key], {type, key})
+    ]
+  end
+
   describe "here" do
     test "configuration shows none, sealed or loaded", context do
       for {name, options} <- context.good do
@@ -122,6 +168,20 @@ defmodule Palladion.Integration.SecretsTest do
           {:ok, config} ->
             assert name in [:weak_key, :refused]
             assert_none([config], context.secrets, :closures_too)
+        end
+      end
+    end
+
+    test "errors of a reload show none", context do
+      {:ok, config} = Config.load([name: :encrypted] ++ context.good[:encrypted])
+
+      for {_name, options} <- context.bad, is_list(options), options[:tls] != false do
+        case Config.reload_tls(:encrypted, config.tls, options[:tls]) do
+          {:error, error} ->
+            assert_none([error, Exception.message(error)], context.secrets, :closures_too)
+
+          {:ok, tls} ->
+            assert_none([tls, Config.TLS.to_native(tls)], context.secrets, :closures_too)
         end
       end
     end
@@ -161,12 +221,18 @@ defmodule Palladion.Integration.SecretsTest do
         secrets: file,
         good: Keyword.keys(context.good),
         given: [:given],
-        bad: Keyword.keys(context.bad)
+        bad: Keyword.keys(context.bad),
+        # A key with a password, one in memory, and one in a keystore, each in the place of the one before.
+        reload: {:plain, [:encrypted, :in_memory, :keystore]},
+        crash_in_reload: {:keystore, [:in_memory, :keystore]}
       }
 
       vm = start(argument, "main")
       assert {:failed, failed} = ChildVM.receive(vm)
       assert Keyword.keys(context.bad) -- failed == []
+      assert ChildVM.receive(vm) == {:reloaded, [:ok, :ok, :ok]}
+      # In a process that crashed in the middle of it.
+      assert ChildVM.receive(vm) == {:reloaded, [:ok, :ok]}
       assert ChildVM.receive(vm) == :done
 
       for name <- File.ls!(seen) do
@@ -177,8 +243,8 @@ defmodule Palladion.Integration.SecretsTest do
         |> assert_only_canary(name, canary, secrets)
       end
 
-      # Two looks at seven kinds, and the log.
-      assert length(File.ls!(seen)) == 15
+      # Three looks at seven kinds, errors, and the log.
+      assert length(File.ls!(seen)) == 23
       log = File.read!(Path.join(seen, "log"))
       for kind <- ~w(crash_report supervisor_report progress), do: assert(log =~ kind)
 

@@ -70,12 +70,22 @@ defmodule Palladion.Integration.TelemetryTest do
     assert [%{node: nil, datacenter: nil}] = for(it <- opened, it.role == :control, do: it)
 
     for it <- opened, it.role == :pool do
-      assert %{tls_version: "1.3", tls_cipher: "TLS13_" <> _, datacenter: "datacenter1"} = it
+      assert %{tls_version: "1.3", tls_cipher: "TLS_" <> _, datacenter: "datacenter1"} = it
       assert it.endpoint == "#{it.address}:#{port}"
       assert it.verified_name in ["localhost", it.address]
     end
 
-    assert Enum.frequencies_by(of.([:handshake, :stop]), & &1.resumed?) == %{false: 4, true: 3}
+    handshakes = of.([:handshake, :stop])
+    assert Enum.frequencies_by(handshakes, & &1.resumed?) == %{false: 4, true: 3}
+    assert Enum.frequencies_by(handshakes, & &1.role) == %{control: 1, pool: 6}
+
+    for it <- handshakes do
+      assert %{tls_version: "1.3", tls_group: "" <> _, tls_cipher: "TLS_" <> _} = it
+      assert it.peer_not_after > System.system_time(:second)
+      assert it.verified_name in ["localhost", it.address]
+    end
+
+    assert [%{endpoint: _, verified_name: _} | _] = of.([:session_cache, :stored])
     assert [%{authenticator: "org.apache.cassandra." <> _} | _] = logins = of.([:login, :stop])
     assert length(logins) == 7
 
@@ -93,7 +103,7 @@ defmodule Palladion.Integration.TelemetryTest do
     Testkit.add_node(server)
     assert %{address: "127.0.0.4"} = await_event(id, name, [:node, :added], at("127.0.0.4"))
     # It isn't on the certificate.
-    assert %{reason: :name_mismatch, role: :pool, retry_in: retry_in} =
+    assert %{reason: :address_mismatch, role: :pool, retry_in: retry_in} =
              await_event(id, name, [:connection, :failed], at("127.0.0.4"))
 
     assert is_integer(retry_in)
@@ -160,6 +170,15 @@ defmodule Palladion.Integration.TelemetryTest do
     name = start_cluster!(server, hurried([]))
     refused = await_event(id, name, [:login, :refused])
     assert %{reason: :unknown_authenticator, authenticator: "com.example.Thief"} = refused
+  end
+
+  test "a handshake that fails", %{id: id} do
+    server = secure!()
+    name = start_cluster!(server, hurried(tls: [cacertfile: server.other_cacertfile]))
+    failed = await_event(id, name, [:handshake, :failed])
+    assert %{reason: :unknown_ca, role: :control, error: %ConnectionError{}} = failed
+    assert failed.endpoint == "localhost:#{server.port}"
+    assert %{reason: :unknown_ca} = await_event(id, name, [:connection, :failed])
   end
 
   describe "a request" do
