@@ -1,10 +1,13 @@
 # A client VM: one workload, and its figures as the last line. Started by bench/run.exs.
 
-for file <- ~w(histogram load workload mailbox topology),
+for file <- ~w(testkit/binary testkit/porter testkit),
+    do: Code.require_file("../test/support/#{file}.ex", __DIR__)
+
+for file <- ~w(histogram load workload mailbox topology connections storm),
     do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench.Client do
-  alias Bench.{Load, Mailbox, Topology, Workload}
+  alias Bench.{Connections, Load, Mailbox, Storm, Topology, Workload}
 
   @prefix "result> "
   @empty_loop_ms 300
@@ -17,6 +20,8 @@ defmodule Bench.Client do
   end
 
   defp measure(%{workload: "topology"} = run), do: Topology.run(run)
+  defp measure(%{workload: "tls"} = run), do: Connections.run(run)
+  defp measure(%{workload: "storm"} = run), do: Storm.run(run)
   defp measure(run), do: measure(run, connect(run.server))
 
   defp measure(%{workload: "mailbox"} = run, name), do: Mailbox.run(run, name)

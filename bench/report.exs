@@ -1,6 +1,8 @@
 defmodule Bench.Report do
   # Rows of figures as a table and as JSON, and what is wrong with them.
 
+  alias Bench.TLSReport
+
   @columns [
     :workload,
     :client,
@@ -31,10 +33,12 @@ defmodule Bench.Report do
 
   def print(rows) do
     {mailbox, others} = Enum.split_with(rows, &(&1.workload == "mailbox"))
-    {topology, loads} = Enum.split_with(others, &(&1.workload == "topology"))
+    {topology, others} = Enum.split_with(others, &(&1.workload == "topology"))
+    {connections, loads} = Enum.split_with(others, &(&1.workload in ["tls", "storm"]))
     if loads != [], do: print_loads(loads)
     if mailbox != [], do: print_mailbox(mailbox)
     if topology != [], do: print_topology(topology)
+    for table <- TLSReport.tables(connections), do: print_table(table)
   end
 
   defp print_loads(rows) do
@@ -85,6 +89,12 @@ defmodule Bench.Report do
     IO.puts("at most #{@most_topology_ms} ms: work and table, the policy included")
   end
 
+  defp print_table(%{title: title, heads: heads, lines: lines, notes: notes}) do
+    IO.puts("\n#{title}")
+    table(heads, lines)
+    for note <- notes, do: IO.puts(note)
+  end
+
   defp table(heads, rows) do
     lines = [heads | Enum.map(rows, fn row -> Enum.map(row, &number/1) end)]
     widths = lines |> Enum.zip_with(&Enum.max(Enum.map(&1, fn cell -> String.length(cell) end)))
@@ -100,7 +110,8 @@ defmodule Bench.Report do
 
   # What is wrong
 
-  def failures(rows), do: mailbox_failures(rows) ++ topology_failures(rows)
+  def failures(rows),
+    do: mailbox_failures(rows) ++ topology_failures(rows) ++ TLSReport.failures(rows)
 
   defp topology_failures(rows) do
     for %{workload: "topology", start_work_ms: work, start_table_ms: table} <- rows,

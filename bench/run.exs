@@ -4,16 +4,19 @@
 for file <- ~w(testkit/binary testkit/porter testkit),
     do: Code.require_file("../test/support/#{file}.ex", __DIR__)
 
-for file <- ~w(workload servers report), do: Code.require_file("#{file}.exs", __DIR__)
+for file <- ~w(workload vm tls servers tls_report report),
+    do: Code.require_file("#{file}.exs", __DIR__)
 
 defmodule Bench do
-  alias Bench.{Report, Servers, Workload}
+  alias Bench.{Report, Servers, TLS, VM, Workload}
+  alias Palladion.Test.Testkit
 
   @root Path.expand("..", __DIR__)
   @results Path.join(@root, "bench/results")
   @messages 1_000_000
-  @servers ["testkit", "nodes", "cassandra"]
-  @no_busy_wait "+sbwt none +sbwtdcpu none +sbwtdio none"
+  @servers ["testkit", "nodes", "handshakes", "cassandra"]
+  @quick ~w(select/64/testkit/default insert/64/testkit/default page/testkit/default mailbox) ++
+           ~w(tls/off tls/1.3/resumed storm/resumed)
 
   def main(names) do
     runs = plan(names)
@@ -25,6 +28,8 @@ defmodule Bench do
     IO.puts("\nwritten to #{Path.relative_to_cwd(path)}")
     failed = Report.failures(rows)
     for failure <- failed, do: IO.puts(:stderr, "FAILED: " <> failure)
+    # Halting runs nothing that would remove the servers' files.
+    :ok = Testkit.stop_all()
     System.halt(if failed == [], do: 0, else: 1)
   end
 
@@ -32,22 +37,20 @@ defmodule Bench do
 
   defp plan([]), do: all()
 
-  defp plan(["quick"]) do
-    quick = MapSet.new(~w(select/64 insert/64 page/1 mailbox/1))
-    runs = for run <- all(), run.server == "testkit", run.sbwt == "default", do: run
-    runs = Enum.filter(runs, &("#{&1.workload}/#{&1.callers}" in quick))
-    for run <- runs, do: Map.merge(run, %{seconds: 2, warmup: 1})
-  end
+  defp plan(["quick"]), do: for(run <- plan(@quick), do: Map.merge(run, %{seconds: 2, warmup: 1}))
 
   # All words of a name are a run's.
   defp plan(names) do
     Enum.filter(all(), fn run ->
-      words = [run.workload, "#{run.callers}", run.server, run.sbwt]
+      words = for key <- [:workload, :callers, :server, :sbwt, :tls, :sessions], do: run[key]
+      words = Enum.map(words, &to_string/1)
       Enum.any?(names, &(String.split(&1, "/") -- words == []))
     end)
   end
 
-  defp all do
+  defp all, do: requests() ++ connections()
+
+  defp requests do
     for server <- @servers,
         {workload, numbers} <- [
           {"select", [1, 64, 256]},
@@ -60,23 +63,36 @@ defmodule Bench do
         callers <- numbers,
         sbwt <- ["default", "none"],
         workload not in ["mailbox", "topology"] or sbwt == "default" do
-      %{
+      Map.merge(common(), %{
         workload: workload,
         server: server,
         callers: callers,
         sbwt: sbwt,
-        seconds: seconds("BENCH_SECONDS", 10),
-        warmup: seconds("BENCH_WARMUP", 5),
         # A duration of so many: taking it is a part of what a small request costs.
         sample: if(workload == "page", do: 1, else: 8),
         messages: @messages
-      }
+      })
     end
   end
 
   defp servers("mailbox"), do: ["testkit"]
   defp servers("topology"), do: ["nodes"]
   defp servers(_load), do: ["testkit", "cassandra"]
+
+  # Without busy wait, which would be counted as theirs while connections wait for the server.
+  defp connections do
+    storms = for sessions <- ["full", "resumed", "forgotten"], do: %{sessions: sessions}
+
+    for {workload, runs} <- [{"tls", TLS.runs()}, {"storm", storms}], run <- runs do
+      common()
+      |> Map.merge(%{workload: workload, server: "handshakes", callers: nil, sbwt: "none"})
+      |> Map.merge(run)
+    end
+  end
+
+  defp common do
+    %{seconds: seconds("BENCH_SECONDS", 10), warmup: seconds("BENCH_WARMUP", 5)}
+  end
 
   defp seconds(variable, default) do
     case Float.parse(System.get_env(variable, "#{default}")) do
@@ -99,57 +115,52 @@ defmodule Bench do
     server
   end
 
-  defp run_all(server, runs), do: Enum.flat_map(runs, &rows(&1, run(&1, server)))
+  defp run_all(server, runs), do: Enum.flat_map(runs, &rows(&1, server))
 
   # A Java server becomes fast by and by, and slows down the client's machine until then.
   defp heat("cassandra", server) do
     for %{server: "cassandra", sbwt: "default"} = run <- all(),
         run.callers == 64 or run.workload == "page",
-        do: run(%{run | seconds: run.warmup, warmup: 0.1}, server, "heating up: ")
+        do: measure(%{run | seconds: run.warmup, warmup: 0.1}, server, "heating up: ")
   end
 
   defp heat(_kind, _server), do: :ok
 
-  defp run(run, server, prefix \\ "") do
+  defp measure(run, server, prefix \\ "") do
     say("#{prefix}#{run.workload}, #{run.callers} callers, #{run.server}, sbwt #{run.sbwt}")
-    argument = run |> Map.put(:server, server) |> :erlang.term_to_binary() |> Base.encode64()
-
-    arguments =
-      ["--erl", erl_options(run.sbwt), "-pa", Application.app_dir(:palladion, "ebin")] ++
-        [Path.join(@root, "bench/client.exs"), argument]
-
-    {output, status} = System.cmd("elixir", arguments)
-
-    with 0 <- status, [_, result] <- String.split(output, "result> ") do
-      result |> String.trim() |> Base.decode64!() |> :erlang.binary_to_term()
-    else
-      _ -> stop("the client ended with #{status}:\n#{output}")
-    end
+    VM.run(run, server)
   end
-
-  defp erl_options("default"), do: "+Bd"
-  defp erl_options("none"), do: "+Bd " <> @no_busy_wait
 
   # What is written
 
-  defp rows(%{workload: "mailbox"} = run, figures) do
-    for call <- figures do
-      nothing = for key <- Report.columns(), into: %{}, do: {key, nil}
+  defp rows(%{workload: "tls"} = run, server) do
+    say("tls, #{run.tls}, sessions #{run.sessions}")
+    for row <- TLS.rows(run, server), do: run |> named() |> Map.merge(row)
+  end
+
+  # Its cluster is its own, for it closes the connections.
+  defp rows(%{workload: "storm"} = run, _server) do
+    say("storm, sessions #{run.sessions}")
+    figures = VM.run(run, %{})
+    [run |> named() |> Map.put(:sessions, run.sessions) |> Map.merge(figures)]
+  end
+
+  defp rows(%{workload: "mailbox"} = run, server) do
+    for call <- measure(run, server) do
       added = call.p50_us - call.p50_empty_us
 
-      nothing
-      |> Map.merge(run |> identity() |> Map.delete(:seconds))
+      run
+      |> named()
       |> Map.merge(call)
       |> Map.merge(%{messages: run.messages, added_us: added})
     end
   end
 
-  defp rows(%{workload: "topology"} = run, figures) do
-    nothing = for key <- Report.columns(), into: %{}, do: {key, nil}
-    [nothing |> Map.merge(run |> identity() |> Map.delete(:seconds)) |> Map.merge(figures)]
-  end
+  defp rows(%{workload: "topology"} = run, server),
+    do: [run |> named() |> Map.merge(measure(run, server))]
 
-  defp rows(run, figures) do
+  defp rows(run, server) do
+    figures = measure(run, server)
     rows = Workload.rows(run.workload)
 
     by_row =
@@ -163,6 +174,12 @@ defmodule Bench do
       end
 
     [run |> identity() |> Map.merge(figures) |> Map.merge(by_row)]
+  end
+
+  # With every column of those that measure requests.
+  defp named(run) do
+    nothing = for key <- Report.columns(), into: %{}, do: {key, nil}
+    run |> identity() |> Map.delete(:seconds) |> Enum.into(nothing)
   end
 
   defp identity(run) do

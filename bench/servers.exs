@@ -2,7 +2,7 @@ defmodule Bench.Servers do
   # The servers, as a client VM is told of them: a map of `kind`, `port`, `cacertfile`, `username`
   # and `password`.
 
-  alias Bench.Workload
+  alias Bench.{TLS, Workload}
   alias Palladion.Test.Testkit
 
   @root Path.expand("..", __DIR__)
@@ -33,6 +33,12 @@ defmodule Bench.Servers do
     |> with_login()
   end
 
+  # One with TLS 1.2 and 1.3, another without TLS, and nobody has to log in.
+  def start("handshakes") do
+    :ok = TLS.build!()
+    %{kind: "handshakes", tls: without_login(true), plain: without_login(false)}
+  end
+
   # A Cassandra. `bin/bench` names it by the environment, and removes it.
   def start("cassandra") do
     {output, 0} = System.cmd(Path.join(@root, "bin/cassandra"), ["start", "tls"])
@@ -47,6 +53,20 @@ defmodule Bench.Servers do
 
     prepare(server, fields["user"], fields["password"])
     with_login(server)
+  end
+
+  # And as what its counters are asked for.
+  defp without_login(tls) do
+    server = Testkit.start_server(tls: tls)
+
+    {server,
+     %{
+       kind: "handshakes",
+       port: server.port,
+       cacertfile: server.cacertfile,
+       certfile: server.server_certfile,
+       keyfile: server.server_keyfile
+     }}
   end
 
   defp with_login(server), do: Map.merge(server, %{username: @username, password: @password})
