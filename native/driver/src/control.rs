@@ -290,6 +290,7 @@ impl<N: Network> Control<N> {
             // Checked at once as well: it may have happened while this one was being opened.
             () = outdated(&mut self.generation, own) => {
                 let shared = Arc::clone(&self.shared);
+                while self.before.try_join_next().is_some() {}
                 self.before.spawn(async move {
                     let ended = running.join_next().await;
                     let failure = ended.and_then(Result::ok).unwrap_or(Failure::Panic);
