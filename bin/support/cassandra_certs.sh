@@ -100,7 +100,9 @@ v1_leaf() { # NAME AUTHORITY
   local signed=(-CA "$2.crt" -CAkey "$2.key" -out "$1.crt" -days 3650)
   openssl req "${new_key[@]}" -keyout "$1.key" -out "$1.csr" -subj "/C=US/O=test/OU=TestCluster/CN=client" 2>/dev/null
   if openssl req -help 2>&1 | grep -q -e -x509v1; then
-    openssl req -x509 -x509v1 -in "$1.csr" "${signed[@]}" 2>/dev/null
+    # The system's configuration would add extensions, which make it v3.
+    openssl req -x509 -x509v1 -config <(printf '[req]\ndistinguished_name = dn\n[dn]\n') \
+      -in "$1.csr" "${signed[@]}" 2>/dev/null
   else
     openssl x509 -req -in "$1.csr" -CAcreateserial "${signed[@]}" 2>/dev/null
   fi

@@ -4,6 +4,7 @@ defmodule Palladion.CertificateTest do
   import Palladion.Test.Certificates, only: [chain: 0, chain: 1, tmp_dir: 1, openssl!: 1]
 
   alias Palladion.Certificate
+  alias Palladion.Test.Authority
 
   setup :tmp_dir
 
@@ -93,14 +94,9 @@ defmodule Palladion.CertificateTest do
   end
 
   test "X.509 v1, without extensions", %{tmp_dir: dir} do
-    request = Path.join(dir, "request.csr")
-    key = Path.join(dir, "key.pem")
-    file = Path.join(dir, "v1.der")
-
-    openssl!(~w(req -newkey rsa:2048 -nodes -subj /CN=old -keyout) ++ [key, "-out", request])
-    openssl!(~w(x509 -req -outform DER -in) ++ [request, "-signkey", key, "-out", file])
-
-    assert %{version: 1, subject: "CN=old", names: []} = Certificate.read(File.read!(file))
+    {file, _key} = dir |> Authority.create!("ca") |> Authority.issue!("old", v1: true)
+    [{:Certificate, der, _}] = file |> File.read!() |> :public_key.pem_decode()
+    assert %{version: 1, subject: "CN=old", names: []} = Certificate.read(der)
   end
 
   test "what prints nothing good is escaped", %{tmp_dir: dir} do

@@ -61,7 +61,14 @@ defmodule Palladion.Test.Authority do
   defp sign!(authority, name, arguments, v1: true) do
     # Only since version 3.2 must OpenSSL be asked for it.
     {help, 0} = System.cmd("openssl", ["req", "-help"], stderr_to_stdout: true)
-    command = if help =~ "-x509v1", do: ["req", "-x509", "-x509v1"], else: ["x509", "-req"]
+    # Extensions, which the system's configuration may add, would make it v3.
+    bare = write!(authority.directory, "bare.cnf", "[req]\ndistinguished_name = dn\n[dn]\n")
+
+    command =
+      if help =~ "-x509v1",
+        do: ["req", "-x509", "-x509v1", "-config", bare],
+        else: ["x509", "-req"]
+
     openssl!(command ++ arguments)
     {text, 0} = System.cmd("openssl", ["x509", "-noout", "-text", "-in", List.last(arguments)])
     unless text =~ "Version: 1 ", do: raise("#{name} of #{authority.directory} is not X.509 v1")

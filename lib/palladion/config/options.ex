@@ -181,6 +181,11 @@ defmodule Palladion.Config.Options do
   # The known name that is most like the given one, if any is; case is no difference.
   @spec nearest(term(), [name, ...]) :: name | nil when name: atom() | String.t()
   def nearest(name, known) do
+    # What is no text is like nothing.
+    if String.valid?(to_string(name)), do: most_like(name, known)
+  end
+
+  defp most_like(name, known) do
     distance = &String.jaro_distance(folded(name), folded(&1))
     best = Enum.max_by(known, distance, fn -> nil end)
     if best && distance.(best) >= 0.77, do: best

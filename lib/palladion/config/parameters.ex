@@ -191,7 +191,8 @@ defmodule Palladion.Config.Parameters do
   end
 
   defp near?(name) do
-    Enum.any?(all_cipher_names(), &(String.jaro_distance(&1, name) > 0.97))
+    String.valid?(name) and
+      Enum.any?(all_cipher_names(), &(String.jaro_distance(&1, name) > 0.97))
   end
 
   defp suggestion(name), do: Options.suggestion(name, all_cipher_names())

@@ -37,6 +37,12 @@ defmodule Palladion.Config.OptionsTest do
            ]
   end
 
+  # `String.jaro_distance/2` raises on it in newer versions of Elixir.
+  test "what is no text is like none of the names" do
+    assert Options.nearest(<<255>>, [:name, :size]) == nil
+    assert Options.suggestion("nmae" <> <<255>>, [:name]) == nil
+  end
+
   test "nil is nothing where there is no default" do
     assert {%{file: nil, token: nil}, []} =
              Options.check([name: "a", file: nil, token: nil], @schema, [])

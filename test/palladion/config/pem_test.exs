@@ -4,7 +4,7 @@ defmodule Palladion.Config.PemTest do
   import Palladion.Test.Certificates, only: [tmp_dir: 1]
 
   alias Palladion.Config.Pem
-  alias Palladion.Test.Certificates
+  alias Palladion.Test.{Authority, Certificates}
 
   @openssl System.find_executable("openssl") == nil and "the openssl command is not installed"
 
@@ -103,18 +103,8 @@ defmodule Palladion.Config.PemTest do
   # Its number comes where a revocation list has its version.
   @tag skip: @openssl
   test "recognizes X.509 v1 certificates as DER", %{tmp_dir: dir} do
-    [key, request, certificate] = for name <- ~w(v1.key v1.csr v1.der), do: Path.join(dir, name)
-
-    Certificates.openssl!(
-      ~w(req -newkey rsa:2048 -nodes -subj /CN=v1) ++ ["-keyout", key, "-out", request]
-    )
-
-    Certificates.openssl!(
-      ~w(x509 -req -days 2 -set_serial 1 -outform DER) ++
-        ["-in", request, "-signkey", key, "-out", certificate]
-    )
-
-    der = File.read!(certificate)
+    {file, _key} = dir |> Authority.create!("ca") |> Authority.issue!("old", v1: true)
+    [{:Certificate, der, _}] = file |> File.read!() |> :public_key.pem_decode()
     version = der |> :public_key.pkix_decode_cert(:plain) |> elem(1) |> elem(1)
     assert version in [0, :v1]
     assert labels(der) == ["CERTIFICATE"]
