@@ -214,15 +214,7 @@ async fn versions_without_a_common_one() {
 #[tokio::test]
 async fn a_client_certificate_is_missed_where_its_version_of_tls_says_so() {
     for (versions, in_handshake) in [(Versions::Tls12, true), (Versions::Tls13, false)] {
-        let clients = Authority::new("clients' CA").unwrap();
-        let wanted = vec![clients.der().clone()];
-        let house = house_with(
-            |tls| {
-                tls.versions = versions;
-                tls.client_authorities = Some(wanted);
-            },
-            |options| options,
-        );
+        let (house, _clients) = strict_house(versions);
         let mut started = start(house.config());
         let missed = started.connect_error().await.failure.clone();
         assert!(

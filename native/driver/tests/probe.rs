@@ -108,16 +108,8 @@ async fn a_server_that_is_not_verified_shows_itself_and_learns_nothing() {
 
 #[tokio::test]
 async fn a_missing_certificate_is_told() {
-    let clients = Authority::new("clients").unwrap();
     for (versions, _) in VERSIONS {
-        let wanted = vec![clients.der().clone()];
-        let house = house_with(
-            |tls| {
-                tls.versions = versions;
-                tls.client_authorities = Some(wanted);
-            },
-            |options| options,
-        );
+        let (house, _clients) = strict_house(versions);
         let seen = look(&house, house.config()).await;
         let tls = seen.tls.unwrap();
         assert!(tls.verdict.is_ok() && tls.certificate_asked);

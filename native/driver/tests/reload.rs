@@ -14,20 +14,6 @@ use support::*;
 
 const VERSIONS: [Versions; 2] = [Versions::Tls12, Versions::Tls13];
 
-/// A server that asks for certificates of clients, and their authority.
-fn strict_house(versions: Versions) -> (House, Authority) {
-    let clients = Authority::new("clients").unwrap();
-    let wanted = vec![clients.der().clone()];
-    let house = house_with(
-        |tls| {
-            tls.versions = versions;
-            tls.client_authorities = Some(wanted);
-        },
-        |options| options,
-    );
-    (house, clients)
-}
-
 fn showing(house: &House, client: &certs::Identity) -> TlsConfig {
     let mut tls = trusting(&house.authority);
     tls.identity = Some(Identity {

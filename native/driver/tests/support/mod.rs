@@ -18,7 +18,7 @@ use palladion_driver::{
     RequestError, RequestState, Route, Secret, Waiter,
 };
 use palladion_testkit::certs::{Authority, CertOptions, Identity};
-use palladion_testkit::{Options, Server, TlsOptions};
+use palladion_testkit::{Options, Server, TlsOptions, Versions};
 use tokio::sync::{mpsc, oneshot};
 
 /// Longer than anything here takes; a hang guard.
@@ -43,6 +43,20 @@ pub fn house_with(
     tls(&mut tls_options);
     let server = Server::start(options(Options::default().tls(tls_options))).unwrap();
     House { authority, server }
+}
+
+/// A server that asks for certificates of clients, and their authority.
+pub fn strict_house(versions: Versions) -> (House, Authority) {
+    let clients = Authority::new("clients").unwrap();
+    let wanted = vec![clients.der().clone()];
+    let house = house_with(
+        |tls| {
+            tls.versions = versions;
+            tls.client_authorities = Some(wanted);
+        },
+        |options| options,
+    );
+    (house, clients)
 }
 
 pub fn identity(authority: &Authority, names: &[&str]) -> Identity {

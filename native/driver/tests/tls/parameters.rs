@@ -16,15 +16,7 @@ use crate::support::*;
 #[tokio::test]
 async fn a_client_certificate_is_missing_untrusted_or_good() {
     for versions in [Versions::Tls12, Versions::Tls13] {
-        let clients = Authority::new("clients' CA").unwrap();
-        let wanted = vec![clients.der().clone()];
-        let house = house_with(
-            |tls| {
-                tls.versions = versions;
-                tls.client_authorities = Some(wanted);
-            },
-            |options| options,
-        );
+        let (house, clients) = strict_house(versions);
         let with = |identity: Option<certs::Identity>| {
             let mut config = house.config();
             config.tls.as_mut().unwrap().identity = identity.map(|it| own(&it));
