@@ -25,11 +25,15 @@ pub fn startup(options: &[(&str, &str)]) -> Result<Vec<u8>, TooLong> {
     frame.finish()
 }
 
-/// AUTH_RESPONSE with a mechanism's bytes. The frame holds a secret: its user wipes it.
-pub fn auth_response(token: &[u8]) -> Result<Vec<u8>, TooLong> {
+/// AUTH_RESPONSE with a mechanism's bytes, or a null. The frame holds a secret: its user wipes it.
+pub fn auth_response(token: Option<&[u8]>) -> Result<Vec<u8>, TooLong> {
     // Reserved in one piece, so that no copy of the secret stays behind in a grown buffer.
-    let mut frame = Builder::with_capacity(Opcode::AuthResponse, token.len() + 4);
-    put_long_bytes(&mut frame.out, token, "auth response")?;
+    let length = token.map_or(0, <[u8]>::len);
+    let mut frame = Builder::with_capacity(Opcode::AuthResponse, length + 4);
+    match token {
+        Some(token) => put_long_bytes(&mut frame.out, token, "auth response")?,
+        None => frame.out.extend_from_slice(&(-1_i32).to_be_bytes()),
+    }
     frame.finish()
 }
 

@@ -1,5 +1,7 @@
 //! A cluster: the table that requests are routed on, and what waits for a connection.
 
+mod status;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch, Notify, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::auth::{Auth, AuthConfig};
 use crate::config::ClusterConfig;
 use crate::connection::{Connection, ConnectionInfo, Stop};
 use crate::control;
@@ -22,6 +25,8 @@ use crate::overflow;
 use crate::refusal::Refusal;
 use crate::table::{Node, PoolId, Table};
 use crate::tls::{EndpointTls, TlsConfig, TlsConfigError, TlsContext};
+pub use status::{NodeStatus, Phase, Status};
+
 use crate::{ConnectError, Failure, PreparedCache, Request, RequestError, Stats};
 
 /// A running cluster. Dropping it cuts everything off; closing in good order is [`Cluster::close`].
@@ -44,6 +49,10 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Semaphore,
     /// Of these, those to nodes that failed before.
     pub(crate) probes: Semaphore,
+    /// How logins are done from now on.
+    pub(crate) auth: ArcSwapOption<Auth>,
+    /// How often it was replaced, for those who are to be told.
+    pub(crate) new_login: watch::Sender<u64>,
     /// What a refused login means for all connections.
     pub(crate) refusal: Refusal,
     pub(crate) last_error: ArcSwapOption<ConnectError>,
@@ -92,53 +101,6 @@ impl Refused {
 #[derive(Debug)]
 pub struct PreparedTls(TlsContext);
 
-/// A cluster's state in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No connection has been opened yet.
-    Connecting,
-    /// At least one connection is open.
-    Ready,
-    /// There were connections, and now there is none; they are tried for again.
-    Disconnected,
-    /// Closed for good.
-    Closed,
-}
-
-/// A cluster's state.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// In one word.
-    pub phase: Phase,
-    /// The connection that the node list comes over.
-    pub control: Option<Arc<ConnectionInfo>>,
-    /// Each node that requests may go to.
-    pub nodes: Vec<NodeStatus>,
-    /// What went wrong last; none since an attempt succeeded.
-    pub last_error: Option<Arc<ConnectError>>,
-    /// Requests queued or not answered yet.
-    pub in_flight: u64,
-    /// Answers to come that nobody waits for any more.
-    pub orphans: u64,
-}
-
-/// The state of the connections to one node.
-#[derive(Debug, Clone)]
-pub struct NodeStatus {
-    /// Which.
-    pub id: NodeId,
-    /// `host:port`
-    pub endpoint: String,
-    /// How near.
-    pub distance: Distance,
-    /// Open connections.
-    pub connections: Vec<Arc<ConnectionInfo>>,
-    /// Requests queued or not answered yet.
-    pub in_flight: u64,
-    /// What went wrong last; none since an attempt succeeded.
-    pub last_error: Option<Arc<ConnectError>>,
-}
-
 /// Orders that may wait for the manager.
 const ORDERS: usize = 256;
 
@@ -161,6 +123,8 @@ impl Cluster {
                 tls.endpoint(&Endpoint::from(point))?;
             }
         }
+        let auth = config.auth.clone();
+        let auth = auth.map(|auth| Arc::new(Auth::new(auth, &config.callbacks, &events)));
         let shared = Arc::new(Shared {
             tls: ArcSwapOption::new(tls.map(Arc::new)),
             stats,
@@ -168,6 +132,8 @@ impl Cluster {
             // One is the control connection's, which must not wait behind nodes that hang.
             handshakes: Semaphore::new(config.max_handshakes.saturating_sub(1).max(1)),
             probes: Semaphore::new((config.max_handshakes / 2).max(1)),
+            auth: ArcSwapOption::new(auth),
+            new_login: watch::Sender::new(0),
             refusal: Refusal::new(&config.reconnect),
             last_error: ArcSwapOption::empty(),
             room: Arc::new(Notify::new()),
@@ -391,6 +357,18 @@ impl Cluster {
         self.order(Order::Replace(Arc::clone(&countdown)), &countdown);
     }
 
+    /// Replaces the login. Connections there are stay as they are; what could not be opened with the
+    /// one before is tried again at once.
+    pub fn update_auth(&self, auth: Option<AuthConfig>) {
+        let (callbacks, events) = (&self.shared.config.callbacks, &self.shared.events);
+        let auth = auth.map(|auth| Arc::new(Auth::new(auth, callbacks, events)));
+        self.shared.auth.store(auth);
+        self.shared.refusal.accepted();
+        self.shared.new_login.send_modify(|number| *number += 1);
+        // One that is lost costs nothing but the rest of a pause.
+        let _ = self.orders.try_send(Order::NudgeAll);
+    }
+
     /// Takes no more requests and closes: what was taken on has `grace` to be answered. Returns
     /// when every connection has ended.
     pub async fn close(&self, grace: Duration) {
@@ -415,54 +393,11 @@ impl Cluster {
         self.shut(Stop::Now);
     }
 
-    /// The state.
-    pub fn status(&self) -> Status {
-        let table = self.shared.table.load();
-        let nodes: Vec<_> = table.nodes.iter().map(|node| status_of(node)).collect();
-        Status {
-            phase: self.phase(&table),
-            control: self
-                .shared
-                .control
-                .load()
-                .as_ref()
-                .map(|c| Arc::clone(&c.info)),
-            in_flight: nodes.iter().map(|node| node.in_flight).sum(),
-            nodes,
-            last_error: self.shared.last_error.load_full(),
-            orphans: table.connections().map(|c| c.orphans()).sum(),
-        }
-    }
-
-    fn phase(&self, table: &Table) -> Phase {
-        if self.is_closed() {
-            Phase::Closed
-        } else if !table.is_empty() {
-            Phase::Ready
-        } else if self.shared.was_ready.load(Ordering::Relaxed) {
-            Phase::Disconnected
-        } else {
-            Phase::Connecting
-        }
-    }
-
     fn shut(&self, how: Stop) {
         self.shared.closed.store(true, Ordering::Release);
         how.tell(&self.stop);
         self.shared.wake(&Err(RequestError::Closed));
         self.shared.renewal.fail(&RequestError::Closed);
-    }
-}
-
-fn status_of(node: &Node) -> NodeStatus {
-    let connections = node.connections();
-    NodeStatus {
-        id: node.spec.id,
-        endpoint: node.spec.endpoint.to_string(),
-        distance: node.spec.distance,
-        connections: connections.iter().map(|c| Arc::clone(&c.info)).collect(),
-        in_flight: connections.iter().map(|c| u64::from(c.in_flight())).sum(),
-        last_error: node.health.last_error.load_full(),
     }
 }
 
@@ -503,6 +438,18 @@ impl Shared {
     /// Of the TLS configuration that is in force.
     pub(crate) fn generation(&self) -> Option<u64> {
         self.tls.load().as_ref().map(|tls| tls.generation)
+    }
+
+    /// The server has refused this login: another attempt has to wait for its turn, unless there is
+    /// another login by now.
+    pub(crate) fn login_refused(&self, auth: Option<&Arc<Auth>>) {
+        if let Some(auth) = auth {
+            auth.refused();
+        }
+        let present = self.auth.load();
+        if present.as_ref().map(Arc::as_ptr) == auth.map(Arc::as_ptr) {
+            self.refusal.refused();
+        }
     }
 
     pub(crate) fn submit(&self, mut request: Request, route: Route) -> Result<(), Box<Refused>> {

@@ -1,9 +1,10 @@
 //! What a cluster needs to know, validated by whoever made it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::{AuthConfig, Callbacks};
 use crate::tls::TlsConfig;
-use crate::Secret;
 
 /// A cluster's configuration.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct ClusterConfig {
     pub tls: Option<TlsConfig>,
     /// The login.
     pub auth: Option<AuthConfig>,
+    /// Who is asked where only the user's own code can answer.
+    pub callbacks: Arc<dyn Callbacks>,
     /// TLS handshakes and logins under way at once, over all nodes.
     pub max_handshakes: usize,
 }
@@ -114,28 +117,3 @@ pub struct Timeouts {
     /// How long its answer may take.
     pub heartbeat: Duration,
 }
-
-/// The login: SASL PLAIN.
-#[derive(Debug, Clone)]
-pub struct AuthConfig {
-    /// The role.
-    pub username: String,
-    /// Its password.
-    pub password: Secret,
-    /// Refuse a server that asks for no login.
-    pub require_auth: bool,
-    /// Authenticator classes beside [`PASSWORD_AUTHENTICATORS`] that may see the password.
-    pub allowed_authenticators: Vec<String>,
-}
-
-/// Authenticator classes known to take a user's name and password by SASL PLAIN.
-pub const PASSWORD_AUTHENTICATORS: [&str; 8] = [
-    "org.apache.cassandra.auth.PasswordAuthenticator",
-    "org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator",
-    "com.scylladb.auth.SaslauthdAuthenticator",
-    "com.scylladb.auth.TransitionalAuthenticator",
-    "com.instaclustr.cassandra.auth.InstaclustrPasswordAuthenticator",
-    "com.ericsson.bss.cassandra.ecaudit.auth.AuditPasswordAuthenticator",
-    "com.amazon.helenus.auth.HelenusAuthenticator",
-    "io.aiven.cassandra.auth.AivenAuthenticator",
-];

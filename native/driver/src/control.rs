@@ -65,6 +65,8 @@ struct Control<N: Network> {
     rounds: usize,
     /// Told of other TLS configurations.
     generation: watch::Receiver<u64>,
+    /// Told of other logins.
+    new_login: watch::Receiver<u64>,
     /// Connections that serve until another takes their place, or still have to answer.
     before: JoinSet<()>,
 }
@@ -131,12 +133,14 @@ impl<N: Network> Control<N> {
         }
         let backoff = Backoff::new(&reconnect);
         let generation = shared.in_force.subscribe();
+        let new_login = shared.new_login.subscribe();
         Self {
             shared,
             network,
             backoff,
             rounds: 0,
             generation,
+            new_login,
             before: JoinSet::new(),
         }
     }
@@ -152,8 +156,9 @@ impl<N: Network> Control<N> {
                 Ended::Lost(lasted) if lasted >= SETTLED_AFTER => self.backoff.reset(),
                 _ => tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    // With another TLS configuration it may go better.
+                    // With another TLS configuration or login it may go better.
                     _ = self.generation.changed() => {}
+                    _ = self.new_login.changed() => {}
                 },
             }
             self.rounds += 1;
@@ -164,6 +169,7 @@ impl<N: Network> Control<N> {
     /// none does.
     async fn round(&mut self, pause: Duration) -> Ended {
         let generation = *self.generation.borrow_and_update();
+        self.new_login.mark_unchanged();
         let mut names = self.names();
         let mut last = None;
         for candidate in self.candidates() {
@@ -181,7 +187,7 @@ impl<N: Network> Control<N> {
             match served {
                 Ok(ended) => return ended,
                 Err(error) => {
-                    let refused = matches!(error.failure, Failure::BadCredentials(_));
+                    let refused = error.failure.is_refused_login();
                     last = Some(self.failed(error, pause));
                     if refused {
                         // The others would refuse it too, and lock the account.

@@ -70,11 +70,17 @@ pub enum Failure {
     #[error("TLS failed: {0}")]
     Tls(String),
     /// The login was refused.
-    #[error("login refused: {0}")]
-    BadCredentials(String),
-    /// The server's authenticator may not see the password.
-    #[error("authenticator {0} is not known to take a password")]
+    #[error("login refused: {}", .0.message)]
+    BadCredentials(RefusedLogin),
+    /// A login by signature was refused.
+    #[error("signature refused: {}", .0.message)]
+    SignatureRefused(RefusedLogin),
+    /// The server's authenticator may not see the password or signature.
+    #[error("authenticator {0} is not known to take a password or signature")]
     UnknownAuthenticator(String),
+    /// The login went wrong before the server could judge it.
+    #[error("login failed: {0}")]
+    Login(#[from] LoginProblem),
     /// The server wants a login and none is configured.
     #[error("the server asks for a login ({0})")]
     AuthRequired(String),
@@ -116,6 +122,67 @@ pub enum Failure {
     Panic,
 }
 
+/// A login that the server has refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLogin {
+    /// What it says.
+    pub message: String,
+    /// The authenticator's class, if it had asked for a login.
+    pub class: Option<String>,
+    /// How the login was tried, if it was.
+    pub mechanism: Option<&'static str>,
+}
+
+/// Why a login could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoginProblem {
+    /// A challenge that the mechanism does not have.
+    #[error("{mechanism}: malformed challenge: {detail}")]
+    Challenge {
+        /// The mechanism's name.
+        mechanism: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The server has not proved that it knows the password.
+    #[error("{mechanism}: the server is not authentic: {detail}")]
+    NotAuthentic {
+        /// The mechanism's name.
+        mechanism: &'static str,
+        /// What it has not done.
+        detail: String,
+    },
+    /// A name or password that the mechanism can't carry.
+    #[error("{mechanism}: {detail}")]
+    Unfit {
+        /// The mechanism's name.
+        mechanism: &'static str,
+        /// Which.
+        detail: String,
+    },
+    /// No mechanism in common.
+    #[error("no mechanism in common: {0}")]
+    Mechanism(String),
+    /// There are no credentials.
+    #[error("no credentials: {0}")]
+    CredentialsMissing(String),
+    /// Who should give them has failed.
+    #[error("credentials: {0}")]
+    CredentialsFailed(String),
+    /// Who should give them took too long.
+    #[error("credentials took longer than {} ms", .0.as_millis())]
+    CredentialsTimeout(Duration),
+    /// They are no longer good.
+    #[error("credentials expired: {0}")]
+    CredentialsExpired(String),
+    /// The user's authenticator has failed.
+    #[error("authenticator: {0}")]
+    AuthenticatorFailed(String),
+    /// The user's authenticator took too long.
+    #[error("the authenticator took longer than {} ms", .0.as_millis())]
+    AuthenticatorTimeout(Duration),
+}
+
 /// A step on the way to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -123,6 +190,14 @@ pub enum Step {
     Connect,
     Tls,
     Login,
+}
+
+impl Failure {
+    /// Whether the server knows who we say that we are, and does not believe it: tried again and
+    /// again, that may lock an account.
+    pub fn is_refused_login(&self) -> bool {
+        matches!(self, Self::BadCredentials(_) | Self::SignatureRefused(_))
+    }
 }
 
 impl std::fmt::Display for Step {

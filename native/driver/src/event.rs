@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use palladion_cql::ServerEvent;
 
@@ -56,6 +56,11 @@ pub enum Event {
         /// To how many.
         count: u64,
     },
+    /// Credentials of Amazon Web Services were fetched for logins, or could not be renewed. What
+    /// goes wrong while a login waits is told of its connection.
+    ///
+    /// When they expire, if that is known.
+    Credentials(Result<Option<SystemTime>, Failure>),
     /// A connection ended.
     Closed {
         /// Which.

@@ -5,6 +5,7 @@
 //! brought along; nothing stands between. What users of the BEAM see is the business of the crate
 //! `palladion-nif`.
 
+pub mod auth;
 mod backoff;
 pub mod cluster;
 pub mod config;
@@ -29,7 +30,9 @@ pub mod tls;
 
 pub use cluster::{Cluster, NodeStatus, Phase, PreparedTls, Refused, Status, Waiter};
 pub use config::ClusterConfig;
-pub use error::{CertificateProblem, ConnectError, Failure, RequestError, Step};
+pub use error::{
+    CertificateProblem, ConnectError, Failure, LoginProblem, RefusedLogin, RequestError, Step,
+};
 pub use event::{ControlInfo, Event, EventSink, NoEvents};
 pub use node::{Distance, Endpoint, NodeId, NodeSpec, Route};
 pub use prepared::{PreparedCache, Statement};

@@ -1,5 +1,8 @@
 //! From an open stream to one that takes requests: OPTIONS, STARTUP, the login, USE.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use palladion_cql::frame::{FrameReader, Sender};
 use palladion_cql::request::{self, Parameters};
@@ -8,14 +11,16 @@ use palladion_cql::Consistency;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::config::{AuthConfig, ClientIdentity, ClusterConfig, PASSWORD_AUTHENTICATORS};
+use crate::auth::{self, Auth};
+use crate::config::{ClientIdentity, ClusterConfig};
 use crate::tls::{failure_of, OurCertificate};
-use crate::Failure;
+use crate::{Failure, RefusedLogin};
 
 /// What was learned on the way.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) authenticator: Option<String>,
+    pub(crate) mechanism: Option<&'static str>,
     pub(crate) cql_versions: Vec<String>,
     pub(crate) unread: BytesMut,
 }
@@ -23,27 +28,39 @@ pub(crate) struct Login {
 /// Before the login nobody is trusted with memory: all answers until then are short.
 const MAX_LOGIN_FRAME: u32 = 1 << 20;
 
-/// `ours` is what the server has seen of our certificate: on TLS 1.3 it says only now what it thinks
-/// of it.
+/// Whom to log in to, and with what.
+pub(crate) struct LoginTo<'a> {
+    /// As it is dialled.
+    pub(crate) host: Arc<str>,
+    pub(crate) address: SocketAddr,
+    /// What the server has seen of our certificate on this connection: on TLS 1.3 it says only now
+    /// what it thinks of it.
+    pub(crate) ours: OurCertificate,
+    /// The same, or what it had seen of it before where a session was resumed.
+    pub(crate) certificate: OurCertificate,
+    pub(crate) auth: Option<&'a Arc<Auth>>,
+}
+
+/// OPTIONS, STARTUP, the login, and USE where there is a keyspace.
 pub(crate) async fn login<S>(
     stream: &mut S,
     config: &ClusterConfig,
     keyspace: Option<&str>,
-    ours: OurCertificate,
+    to: &LoginTo<'_>,
 ) -> Result<Login, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut talk = Talk::new(stream, ours);
+    let mut talk = Talk::new(stream, to.ours);
     let supported = talk.supported().await?;
     let authenticator = talk.start(&config.client, &supported).await?;
-    talk.log_in(authenticator.as_deref(), config.auth.as_ref())
-        .await?;
+    talk.log_in(authenticator.as_deref(), to).await?;
     if let Some(keyspace) = keyspace {
         use_keyspace(&mut talk, keyspace).await?;
     }
     Ok(Login {
         authenticator,
+        mechanism: talk.mechanism,
         cql_versions: cql_versions(&supported).to_vec(),
         unread: talk.input,
     })
@@ -55,28 +72,6 @@ pub(crate) type Supported = Vec<(String, Vec<String>)>;
 fn cql_versions(supported: &Supported) -> &[String] {
     let found = supported.iter().find(|(key, _)| key == "CQL_VERSION");
     found.map_or(&[], |(_, versions)| versions)
-}
-
-/// SASL PLAIN (RFC 4616) with an empty authorization id.
-async fn password<S>(talk: &mut Talk<'_, S>, auth: &AuthConfig, class: &str) -> Result<(), Failure>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let allowed = &auth.allowed_authenticators;
-    if !PASSWORD_AUTHENTICATORS.contains(&class) && !allowed.iter().any(|name| name == class) {
-        return Err(Failure::UnknownAuthenticator(class.to_owned()));
-    }
-    let password = auth.password.expose();
-    let mut token = Zeroizing::new(Vec::with_capacity(auth.username.len() + password.len() + 2));
-    token.push(0);
-    token.extend_from_slice(auth.username.as_bytes());
-    token.push(0);
-    token.extend_from_slice(password);
-    let frame = request::auth_response(&token).map_err(|_| Failure::Unexpected("password"))?;
-    match talk.ask(&Zeroizing::new(frame)).await? {
-        Message::AuthSuccess(_) => Ok(()),
-        _ => Err(Failure::Unexpected("to AUTH_RESPONSE")),
-    }
 }
 
 async fn use_keyspace<S>(talk: &mut Talk<'_, S>, keyspace: &str) -> Result<(), Failure>
@@ -103,6 +98,8 @@ pub(crate) struct Talk<'a, S> {
     frames: FrameReader,
     input: BytesMut,
     ours: OurCertificate,
+    /// How the login is tried.
+    mechanism: Option<&'static str>,
     /// The server has sent something, so it has no objection to our certificate.
     is_answered: bool,
 }
@@ -117,6 +114,7 @@ where
             frames: FrameReader::new(Sender::Server, MAX_LOGIN_FRAME),
             input: BytesMut::new(),
             ours,
+            mechanism: None,
             is_answered: false,
         }
     }
@@ -157,17 +155,40 @@ where
         }
     }
 
+    /// How the login was tried, if it was: a mechanism of SASL, `SigV4` or `custom`.
+    pub(crate) fn mechanism(&self) -> Option<&'static str> {
+        self.mechanism
+    }
+
     /// The login that this class of authenticator asks for, or none.
     pub(crate) async fn log_in(
         &mut self,
         class: Option<&str>,
-        auth: Option<&AuthConfig>,
+        to: &LoginTo<'_>,
     ) -> Result<(), Failure> {
-        match (class, auth) {
-            (None, Some(auth)) if auth.require_auth => Err(Failure::AuthNotRequested),
-            (None, _) => Ok(()),
-            (Some(class), None) => Err(Failure::AuthRequired(class.to_owned())),
-            (Some(class), Some(auth)) => password(self, auth, class).await,
+        let begun = auth::begin(to.auth, class, &to.host, to.address, to.certificate).await?;
+        let Some(mut exchange) = begun else {
+            return Ok(());
+        };
+        let mut token = exchange.initial().await?;
+        loop {
+            self.mechanism = Some(exchange.mechanism());
+            let frame = request::auth_response(token.as_ref().map(|token| token.as_slice()))
+                .map_err(|_| Failure::Unexpected("token, which is too long"))?;
+            match self.ask_unchecked(&Zeroizing::new(frame)).await? {
+                Message::AuthChallenge(challenge) => {
+                    token = exchange.respond(&challenge.unwrap_or_default()).await?;
+                }
+                Message::AuthSuccess(last) => return exchange.finish(last.as_deref()).await,
+                Message::Error(error) if error.code == code::BAD_CREDENTIALS => {
+                    token = match exchange.next_name() {
+                        Some(next) => next?,
+                        None => return Err(exchange.refused(error.message, class)),
+                    };
+                }
+                Message::Error(error) => return Err(refusal(error)),
+                _ => return Err(Failure::Unexpected("to AUTH_RESPONSE")),
+            }
         }
     }
 
@@ -226,7 +247,11 @@ fn first_bytes(error: palladion_cql::DecodeError) -> Failure {
 
 fn refusal(error: ServerError) -> Failure {
     match error.code {
-        code::BAD_CREDENTIALS => Failure::BadCredentials(error.message),
+        code::BAD_CREDENTIALS => Failure::BadCredentials(RefusedLogin {
+            message: error.message,
+            class: None,
+            mechanism: None,
+        }),
         code::PROTOCOL => Failure::UnsupportedProtocol(error.message),
         _ => Failure::Server(error),
     }

@@ -25,6 +25,7 @@ const COMMANDS: usize = 4;
 pub(crate) enum Order {
     Nodes(Vec<NodeSpec>),
     Nudge(NodeId),
+    NudgeAll,
     RetryIn(NodeId, Duration),
     Reconnect(Arc<Countdown>),
     /// As a reconnection, of the connections there are: a node without any keeps nobody waiting.
@@ -87,6 +88,11 @@ impl<N: Network> Manager<N> {
         match order {
             Order::Nodes(nodes) => self.set_nodes(nodes),
             Order::Nudge(node) => self.command(node, Command::Nudge),
+            Order::NudgeAll => {
+                for pool in self.pools.values().filter(|pool| !pool.leaving) {
+                    let _ = pool.commands.try_send(Command::Nudge);
+                }
+            }
             Order::RetryIn(node, pause) => self.command(node, Command::RetryIn(pause)),
             Order::Reconnect(countdown) => self.command_all(&countdown, Command::Reconnect),
             Order::Replace(countdown) => self.command_all(&countdown, Command::Replace),

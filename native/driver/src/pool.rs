@@ -78,6 +78,8 @@ pub(crate) struct Pool<N: Network> {
 struct Attempt<S> {
     /// Of the TLS configuration that was in force when it began.
     generation: Option<u64>,
+    /// The number of the login that was.
+    login: u64,
     result: Result<Opened<S>, ConnectError>,
 }
 
@@ -225,6 +227,7 @@ impl<N: Network> Pool<N> {
         let role = ConnectionRole::Pool(self.node);
         let probing = self.probing;
         let generation = shared.generation();
+        let login = *shared.new_login.borrow();
         self.attempts.spawn(async move {
             // Nodes that failed may hang: they leave room for others.
             let _probe = match probing {
@@ -232,7 +235,11 @@ impl<N: Network> Pool<N> {
                 false => None,
             };
             let result = open(&*network, &endpoint, &shared, role).await;
-            Attempt { generation, result }
+            Attempt {
+                generation,
+                login,
+                result,
+            }
         });
     }
 
@@ -242,8 +249,9 @@ impl<N: Network> Pool<N> {
                 // What another TLS configuration let in does not get into the table.
                 Ok(opened) if !self.shared.is_current(&opened.info) => {}
                 Ok(opened) => self.opened(opened),
-                // It says nothing about the configuration that is in force now.
+                // It says nothing about the configuration, or the login, that is in force now.
                 Err(_) if attempt.generation != self.shared.generation() => {}
+                Err(_) if attempt.login != *self.shared.new_login.borrow() => {}
                 Err(error) => self.failed(error),
             },
             Err(error) if error.is_cancelled() => {}

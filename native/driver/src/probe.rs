@@ -12,11 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{AuthConfig, ClientIdentity, Timeouts};
+use crate::auth::{Auth, AuthConfig, Callbacks};
+use crate::config::{ClientIdentity, Timeouts};
 use crate::connection::{connect_failure, handshake_failure, tls_info, within};
 use crate::connection::{HandshakeKind, TlsInfo};
 use crate::error::Step;
-use crate::login::{Supported, Talk};
+use crate::login::{LoginTo, Supported, Talk};
 use crate::network::Network;
 use crate::tls::{
     rustls_error, EndpointTls, Offer, OurCertificate, SessionCacheConfig, TlsConfig,
@@ -42,6 +43,8 @@ pub struct ProbeConfig {
     pub tls: Option<TlsConfig>,
     /// The login, if there is to be one.
     pub auth: Option<AuthConfig>,
+    /// Who is asked where only the user's own code can answer.
+    pub callbacks: Arc<dyn Callbacks>,
     /// Whether to speak CQL.
     pub cql: bool,
     /// Whether to try and resume a session.
@@ -102,6 +105,8 @@ pub struct CqlProbe {
     pub supported: Supported,
     /// Its authenticator's class, if it asks for a login.
     pub authenticator: Option<String>,
+    /// How the login was tried, if it was.
+    pub mechanism: Option<&'static str>,
     /// How the login went; none if there was nothing to log in with, or nobody asked.
     pub login: Option<Result<(), Failure>>,
 }
@@ -222,7 +227,7 @@ impl<N: Network> Probing<'_, N> {
         }
         if let (Some(view), true) = (view, self.config.resume) {
             let received = stream.get_ref().1.tls13_tickets_received();
-            view.commit(false, &info.chain);
+            view.commit(false, &info.chain, false);
             // Some servers forget the session of a connection that breaks off.
             let _ = within(Step::Tls, self.config.timeouts.tls, stream.shutdown()).await;
             drop(stream);
@@ -291,12 +296,24 @@ impl<N: Network> Probing<'_, N> {
             let cql = probe.cql.insert(CqlProbe {
                 supported,
                 authenticator: None,
+                mechanism: None,
                 login: None,
             });
             cql.authenticator = talk.start(&self.config.client, &cql.supported).await?;
-            if let Some(auth) = &self.config.auth {
-                let class = cql.authenticator.as_deref();
-                cql.login = Some(talk.log_in(class, Some(auth)).await);
+            let class = cql.authenticator.as_deref();
+            if self.config.auth.is_some() || ours == OurCertificate::Shown {
+                let auth = self.config.auth.clone();
+                let (callbacks, events) = (&self.config.callbacks, Arc::new(NoEvents) as _);
+                let auth = auth.map(|auth| Arc::new(Auth::new(auth, callbacks, &events)));
+                let to = LoginTo {
+                    host: self.config.endpoint.host.as_str().into(),
+                    address: self.config.address,
+                    ours,
+                    certificate: ours,
+                    auth: auth.as_ref(),
+                };
+                cql.login = Some(talk.log_in(class, &to).await);
+                cql.mechanism = talk.mechanism();
             }
             Ok(())
         };

@@ -4,7 +4,7 @@
 use std::sync::{Mutex as SyncMutex, MutexGuard as SyncGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::backoff::Backoff;
 use crate::config::Reconnect;
@@ -12,6 +12,8 @@ use crate::config::Reconnect;
 pub(crate) struct Refusal {
     line: Mutex<()>,
     state: SyncMutex<State>,
+    /// Told when there is nothing to wait for any more.
+    over: Notify,
 }
 
 struct State {
@@ -29,6 +31,7 @@ impl Refusal {
         Self {
             line: Mutex::new(()),
             state: SyncMutex::new(state),
+            over: Notify::new(),
         }
     }
 
@@ -37,9 +40,12 @@ impl Refusal {
         self.lock().until?;
         let turn = self.line.lock().await;
         // Again, for the one before may have been accepted, or refused once more.
+        let over = self.over.notified();
         let until = self.lock().until?;
-        tokio::time::sleep_until(until.into()).await;
-        Some(turn)
+        tokio::select! {
+            () = tokio::time::sleep_until(until.into()) => Some(turn),
+            () = over => None,
+        }
     }
 
     pub(crate) fn refused(&self) {
@@ -51,6 +57,7 @@ impl Refusal {
         let mut state = self.lock();
         state.backoff.reset();
         state.until = None;
+        self.over.notify_waiters();
     }
 
     fn lock(&self) -> SyncGuard<'_, State> {

@@ -7,8 +7,8 @@ mod support;
 use palladion_driver::connection::HandshakeKind;
 use palladion_driver::network::System;
 use palladion_driver::probe::{probe, Probe, ProbeConfig};
-use palladion_driver::tls::{Identity, KeyForm, TlsVersion};
-use palladion_driver::{CertificateProblem, ClusterConfig, Endpoint, Failure, Secret};
+use palladion_driver::tls::TlsVersion;
+use palladion_driver::{CertificateProblem, ClusterConfig, Endpoint, Failure};
 use palladion_testkit::certs::{Authority, CertOptions};
 use palladion_testkit::Versions;
 use support::*;
@@ -24,6 +24,7 @@ async fn look(house: &House, config: ClusterConfig) -> Probe {
         address: house.server.address(),
         tls: config.tls,
         auth: config.auth,
+        callbacks: config.callbacks,
         cql: true,
         resume: true,
         client: config.client,
@@ -80,11 +81,7 @@ async fn a_server_that_is_not_verified_shows_itself_and_learns_nothing() {
         let mut config = house.config();
         config.auth = password("ada", "secret");
         let mut tls = trusting(&Authority::new("another CA").unwrap());
-        tls.identity = Some(Identity {
-            chain: client.chain.iter().map(|der| der.to_vec()).collect(),
-            key_form: KeyForm::Pkcs8,
-            key: Secret::new(client.key.secret_der()),
-        });
+        tls.identity = Some(client_identity(&client));
         config.tls = Some(tls);
         let seen = look(&house, config).await;
         let tls = seen.tls.unwrap();

@@ -5,8 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use palladion_driver::tls::{Identity, KeyForm, SessionChange, TlsConfig};
-use palladion_driver::{ClusterConfig, Event, RequestError, Secret};
+use palladion_driver::tls::{SessionChange, TlsConfig};
+use palladion_driver::{ClusterConfig, Event, RequestError};
 use palladion_testkit::certs::{self, Authority, CertOptions};
 use palladion_testkit::Versions;
 use rustls::NamedGroup;
@@ -16,11 +16,7 @@ const VERSIONS: [Versions; 2] = [Versions::Tls12, Versions::Tls13];
 
 fn showing(house: &House, client: &certs::Identity) -> TlsConfig {
     let mut tls = trusting(&house.authority);
-    tls.identity = Some(Identity {
-        chain: client.chain.iter().map(|der| der.to_vec()).collect(),
-        key_form: KeyForm::Pkcs8,
-        key: Secret::new(client.key.secret_der()),
-    });
+    tls.identity = Some(client_identity(client));
     tls
 }
 

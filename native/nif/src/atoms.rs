@@ -34,6 +34,13 @@ rustler::atoms! {
     not_needed, not_tried,
     sessions, stored, evicted, expired, lineage_expired, purged, refused, rejected,
 
+    // Logins
+    palladion_auth, begin, end, credentials, aws_credentials, authenticator, challenge, success, token,
+    username, password, authorization_id, access_key_id, secret_access_key, session_token,
+    expires_at, sasl, sigv4, ask, chain,
+    static_ = "static",
+    plain, external, anonymous, cram_md5, digest_md5, scram_sha_1, scram_sha_256,
+
     // Options
     local, remote, constant, custom,
     peer, best_effort, pkcs8, pkcs1, sec1,

@@ -9,6 +9,7 @@ use palladion_driver::{Cluster, RequestError, RequestState, Waiter};
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::auth::auth_config;
 use crate::config::{cluster_config, node_spec, tls_config};
 use crate::errors::{node_of, reply, NativeError};
 use crate::events::{self, Events, Sink};
@@ -241,6 +242,18 @@ fn tls_reload<'a>(env: Env<'a>, handle: Term<'a>, tls: Term<'a>, reference: Term
         Ok(request)
     });
     reply(env, waiting)
+}
+
+/// Replaces the login; connections there are stay.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn auth_update<'a>(env: Env<'a>, handle: Term<'a>, auth: Term<'a>) -> Term<'a> {
+    let updated = handle_of(handle).and_then(|handle| {
+        let cluster = Arc::clone(handle.cluster()?.as_ref().ok_or_else(NativeError::closed)?);
+        let auth = (atoms::nil() != auth).then(|| auth_config(auth));
+        cluster.update_auth(auth.transpose()?);
+        Ok(atoms::ok())
+    });
+    reply(env, updated)
 }
 
 fn waiter(env: Env<'_>, reference: Term<'_>) -> (ResourceArc<RequestResource>, Box<dyn Waiter>) {

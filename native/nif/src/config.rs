@@ -2,20 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use palladion_driver::auth::Callbacks;
 use palladion_driver::config::{
-    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy,
-    Timeouts,
+    ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy, Timeouts,
 };
 use palladion_driver::probe::ProbeConfig;
 use palladion_driver::tls::{
     CrlCheck, Identity, KeyForm, SessionCacheConfig, Sni, TlsConfig, TlsVersion, VerifiedName,
 };
-use palladion_driver::{ClusterConfig, Distance, Endpoint, NodeSpec, Secret};
+use palladion_driver::{ClusterConfig, Distance, Endpoint, NodeSpec};
 use rustler::{Atom, Binary, Decoder, ResourceArc, Term};
 
 use crate::atoms;
+use crate::auth::auth_config;
+use crate::callbacks::CallbackResource;
 use crate::errors::{node_of, NativeError};
 use crate::runtime::Threads;
 use crate::secret::SecretResource;
@@ -72,9 +75,15 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
         },
         discover: true,
         tls: map.section("tls")?.map(tls_config).transpose()?,
-        auth: map.section("auth")?.map(auth).transpose()?,
+        auth: map.section("auth")?.map(auth_config).transpose()?,
+        callbacks: callbacks(&map)?,
         max_handshakes: map.get("max_handshakes")?,
     })
+}
+
+fn callbacks(map: &Options<'_>) -> Result<Arc<dyn Callbacks>, NativeError> {
+    let callbacks: ResourceArc<CallbackResource> = map.get("callbacks")?;
+    Ok(Arc::clone(&callbacks.0) as _)
 }
 
 fn reconnect_policy(policy: Atom) -> ReconnectPolicy {
@@ -129,7 +138,8 @@ pub(crate) fn probe_config(map: Term<'_>) -> Result<(ProbeConfig, Threads), Nati
         },
         address: SocketAddr::new(address, port),
         tls: map.section("tls")?.map(tls_config).transpose()?,
-        auth: map.section("auth")?.map(auth).transpose()?,
+        auth: map.section("auth")?.map(auth_config).transpose()?,
+        callbacks: callbacks(&map)?,
         cql: map.get("cql")?,
         resume: map.get("resume")?,
         client: ClientIdentity {
@@ -262,23 +272,11 @@ fn key_form(form: Atom) -> KeyForm {
     }
 }
 
-fn auth(map: Term<'_>) -> Result<AuthConfig, NativeError> {
-    let map = Options(map);
-    let password: ResourceArc<SecretResource> = map.get("password")?;
-    let password: Secret = password.0.clone();
-    Ok(AuthConfig {
-        username: map.get("username")?,
-        password,
-        require_auth: map.get("require_auth")?,
-        allowed_authenticators: map.get("allowed_authenticators")?,
-    })
-}
-
 /// A map with atom keys. What is missing or of the wrong kind is an error with the option's name.
-struct Options<'a>(Term<'a>);
+pub(crate) struct Options<'a>(pub(crate) Term<'a>);
 
 impl<'a> Options<'a> {
-    fn get<T: Decoder<'a>>(&self, key: &'static str) -> Result<T, NativeError> {
+    pub(crate) fn get<T: Decoder<'a>>(&self, key: &'static str) -> Result<T, NativeError> {
         let atom = Atom::from_str(self.0.get_env(), key);
         atom.and_then(|atom| self.0.map_get(atom))
             .and_then(|value| value.decode())

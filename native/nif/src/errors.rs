@@ -239,9 +239,9 @@ impl From<&Failure> for NativeError {
             F::TlsCipher(detail) => Self::named("cipher_mismatch").with("detail", detail.as_str()),
             F::TlsAlert(alert) => Self::named("tls_alert").with("detail", alert.as_str()),
             F::Tls(detail) => Self::named("tls_failed").with("detail", detail.as_str()),
-            F::BadCredentials(text) => {
-                Self::named("bad_credentials").with("server_message", text.as_str())
-            }
+            F::BadCredentials(refused) => refused_login("bad_credentials", refused),
+            F::SignatureRefused(refused) => refused_login("signature_refused", refused),
+            F::Login(problem) => login(problem),
             F::UnknownAuthenticator(class) => {
                 Self::named("unknown_authenticator").with("class", class.as_str())
             }
@@ -272,6 +272,51 @@ impl From<&Failure> for NativeError {
 
 fn millis(limit: &std::time::Duration) -> i64 {
     i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn refused_login(kind: &'static str, refused: &palladion_driver::RefusedLogin) -> NativeError {
+    let error = NativeError::named(kind).with("server_message", refused.message.as_str());
+    let error = match &refused.class {
+        Some(class) => error.with("class", class.as_str()),
+        None => error,
+    };
+    match refused.mechanism {
+        Some(mechanism) => error.with("mechanism", mechanism),
+        None => error,
+    }
+}
+
+fn login(problem: &palladion_driver::LoginProblem) -> NativeError {
+    use palladion_driver::LoginProblem as P;
+    let (kind, detail) = match problem {
+        P::Challenge { mechanism, detail } => {
+            return NativeError::named("challenge_malformed")
+                .with("mechanism", *mechanism)
+                .with("detail", detail.as_str())
+        }
+        P::NotAuthentic { mechanism, detail } => {
+            return NativeError::named("server_not_authentic")
+                .with("mechanism", *mechanism)
+                .with("detail", detail.as_str())
+        }
+        P::Unfit { mechanism, detail } => {
+            return NativeError::named("credentials_invalid")
+                .with("mechanism", *mechanism)
+                .with("detail", detail.as_str())
+        }
+        P::CredentialsTimeout(limit) => {
+            return NativeError::named("credentials_timeout").with("timeout", millis(limit))
+        }
+        P::AuthenticatorTimeout(limit) => {
+            return NativeError::named("authenticator_timeout").with("timeout", millis(limit))
+        }
+        P::Mechanism(detail) => ("mechanism_refused", detail),
+        P::CredentialsMissing(detail) => ("credentials_missing", detail),
+        P::CredentialsFailed(detail) => ("credentials_failed", detail),
+        P::CredentialsExpired(detail) => ("credentials_expired", detail),
+        P::AuthenticatorFailed(detail) => ("authenticator_failed", detail),
+    };
+    NativeError::named(kind).with("detail", detail.as_str())
 }
 
 fn certificate(problem: &palladion_driver::CertificateProblem) -> NativeError {

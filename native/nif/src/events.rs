@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use palladion_cql::ServerEvent;
 use palladion_driver::tls::SessionChange;
@@ -180,6 +180,16 @@ pub(crate) fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
             let map = put(map, "change", session_change(*change));
             (atoms::sessions(), put(map, "count", *count)).encode(env)
         }
+        Event::Credentials(outcome) => {
+            let expires_at = outcome.as_ref().ok().copied().flatten();
+            let map = put(
+                map_new(env),
+                "expires_at",
+                expires_at.and_then(unix_seconds),
+            );
+            let error = outcome.as_ref().err().map(NativeError::from);
+            (atoms::credentials(), put(map, "error", error)).encode(env)
+        }
         Event::Closed {
             info,
             failure,
@@ -210,6 +220,11 @@ pub(crate) fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
         Event::ControlClosed => (atoms::control_closed(), map_new(env)).encode(env),
         Event::Server(event) => server(env, event),
     }
+}
+
+fn unix_seconds(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
 }
 
 fn session_change(change: SessionChange) -> Atom {

@@ -5,6 +5,8 @@
 //! only signal.
 
 mod atoms;
+mod auth;
+mod callbacks;
 mod cluster;
 mod config;
 mod errors;

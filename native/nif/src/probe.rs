@@ -99,6 +99,7 @@ fn cql<'a>(env: Env<'a>, seen: &CqlProbe) -> Term<'a> {
     };
     let map = put(map_new(env), "supported", supported);
     let map = put(map, "authenticator", seen.authenticator.as_deref());
+    let map = put(map, "mechanism", seen.mechanism);
     put(map, "login", login)
 }
 

@@ -142,7 +142,7 @@ impl Engine {
     }
 }
 
-/// Threads for name lookups, the only blocking work.
+/// Threads for name lookups, and one of them for a login that takes long to compute.
 const MAX_BLOCKING: usize = 4;
 
 fn decode_all(jobs: &Receiver<Job>) {

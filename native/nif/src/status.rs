@@ -61,6 +61,7 @@ pub(crate) fn connection<'a>(env: Env<'a>, info: &ConnectionInfo) -> Term<'a> {
     let map = put(map, "address", info.address.to_string());
     let map = put(map, "tls", tls);
     let map = put(map, "authenticator", info.authenticator.as_deref());
+    let map = put(map, "mechanism", info.mechanism);
     let map = put(map, "cql_versions", &info.cql_versions);
     put(map, "duration_us", info.duration.as_micros() as u64)
 }

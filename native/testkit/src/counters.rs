@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use palladion_cql::Opcode;
 
+use crate::login::conversation::Told;
+
 macro_rules! counters {
     (
         $(#[$about:meta])*
@@ -86,6 +88,12 @@ Counters, Cells {
     logins,
     /// Logins that did not.
     failed_logins,
+    /// Logins, of those that went well, that named an authorization id.
+    authorization_ids,
+    /// AUTH_CHALLENGE frames written.
+    challenges,
+    /// Mechanisms that clients named and that weren't among those negotiated.
+    refused_mechanisms,
     /// OPTIONS frames.
     options,
     /// STARTUP frames.
@@ -219,6 +227,8 @@ pub struct ConnectionInfo {
     pub startup: Vec<(String, String)>,
     /// Who logged in.
     pub user: Option<String>,
+    /// What the client sent to log in.
+    pub login: LoginInfo,
     /// The event kinds registered for.
     pub registered: Vec<String>,
     /// The keyspace in use.
@@ -238,8 +248,55 @@ impl ConnectionInfo {
             client_fingerprint: None,
             startup: Vec::new(),
             user: None,
+            login: LoginInfo::default(),
             registered: Vec::new(),
             keyspace: None,
+        }
+    }
+}
+
+/// What a client sent to log in, whether it was let in or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoginInfo {
+    /// The name of the mechanism that it used: `SCRAM-SHA-256`, `SigV4`.
+    pub mechanism: Option<&'static str>,
+    /// How many responses it sent, with those that named a mechanism.
+    pub rounds: u32,
+    /// What these were, the first ones; null is another than the empty one.
+    pub tokens: Vec<Option<Vec<u8>>>,
+    /// The authorization id; of ANONYMOUS the trace.
+    pub authorization_id: Option<String>,
+    /// The access key's id (SigV4).
+    pub access_key_id: Option<String>,
+    /// The session token (SigV4).
+    pub session_token: Option<String>,
+    /// What the last refusal said.
+    pub refused: Option<String>,
+}
+
+/// Tokens remembered of a connection, at most, and bytes of each.
+const TOKENS: usize = 16;
+const TOKEN_LEN: usize = 1024;
+
+impl LoginInfo {
+    pub(crate) fn saw(&mut self, token: Option<&[u8]>) {
+        self.rounds += 1;
+        if self.tokens.len() < TOKENS {
+            let token = token.map(|token| token[..token.len().min(TOKEN_LEN)].to_vec());
+            self.tokens.push(token);
+        }
+    }
+
+    /// The login itself still needs what it was told.
+    pub(crate) fn learn(&mut self, told: &Told) {
+        for (known, told) in [
+            (&mut self.authorization_id, &told.authorization_id),
+            (&mut self.access_key_id, &told.access_key_id),
+            (&mut self.session_token, &told.session_token),
+        ] {
+            if told.is_some() {
+                known.clone_from(told);
+            }
         }
     }
 }

@@ -16,16 +16,23 @@
 //! With [`ClusterOptions`] it is many nodes at once, on one port of many loopback addresses; the
 //! tables of the system keyspace then say what Cassandra's say, whatever happens to the nodes.
 //!
+//! Who may log in, by which method, and what goes wrong then, is in [`login`]; [`aws`] has stand-ins for the
+//! services that give out what logins by signature need.
+//!
 //! The binary `palladion-testkit` does the same for what is not Rust; `palladion-testkit help` says how.
 
 mod accept;
+pub mod aws;
 pub mod certs;
+mod clock;
 mod connection;
 mod control;
 mod counters;
 mod error;
 mod event;
+mod hash;
 mod literal;
+pub mod login;
 mod node;
 mod nodes;
 mod options;
@@ -40,12 +47,13 @@ mod system;
 mod tls;
 mod types;
 
-pub use counters::{ConnectionInfo, Counters, Handshake, NodeCounters};
+pub use counters::{ConnectionInfo, Counters, Handshake, LoginInfo, NodeCounters};
 pub use error::Error;
 pub use event::Event;
 pub use literal::{parse_hex, parse_value};
+pub use login::Login;
 pub use node::{numbered_uuid, Node, NodeInfo};
-pub use options::{ClusterOptions, Login, Options};
+pub use options::{ClusterOptions, Options};
 pub use response::Rows;
 pub use script::{Reaction, Rule, Text};
 pub use server::Server;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::login::Login;
 use crate::node::Node;
 use crate::tls::TlsOptions;
 
@@ -94,27 +95,5 @@ impl ClusterOptions {
     /// A cluster of so many nodes on 127.0.0.1, 127.0.0.2 and so on.
     pub fn of(nodes: u32) -> Self {
         Self::new((1..=nodes).map(Node::numbered).collect())
-    }
-}
-
-/// Who may log in.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// The role.
-    pub user: String,
-    /// Its password.
-    pub password: String,
-    /// The class that AUTHENTICATE names.
-    pub authenticator: String,
-}
-
-impl Login {
-    /// By Cassandra's `PasswordAuthenticator`.
-    pub fn new(user: &str, password: &str) -> Self {
-        Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
-            authenticator: "org.apache.cassandra.auth.PasswordAuthenticator".to_owned(),
-        }
     }
 }

@@ -14,6 +14,7 @@ use palladion_cql::{DecodeError, Header, Opcode};
 
 use crate::accept::{Handshaking, Open};
 use crate::counters::add;
+use crate::login::conversation::Conversation;
 use crate::nodes::Member;
 use crate::request::{Batch, Parameters};
 use crate::response::{error, put_error, put_frame, put_supported, put_void};
@@ -31,12 +32,14 @@ pub(crate) struct Session {
     connection: u64,
     /// Until the login is done.
     handshaking: Option<Handshaking>,
-    login: Login,
+    stage: Stage,
+    /// The login, from its first response on.
+    conversation: Option<Conversation>,
     pub(crate) registered: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Login {
+enum Stage {
     Expected,
     Asked,
     Done,
@@ -77,7 +80,8 @@ impl Session {
             member,
             connection: open.id,
             handshaking: Some(handshaking),
-            login: Login::Expected,
+            stage: Stage::Expected,
+            conversation: None,
             registered: Vec::new(),
         }
     }
@@ -94,10 +98,7 @@ impl Session {
             return Outcome::now(Then::Close);
         }
         match self.reaction(frame) {
-            Ok(None) => {
-                self.answer(frame, stream, out);
-                Outcome::now(Then::GoOn)
-            }
+            Ok(None) => self.answer(frame, stream, out),
             Ok(Some(reaction)) => {
                 add(&self.shared.observed.cells.matched, 1);
                 self.react(&reaction, frame, out)
@@ -150,7 +151,7 @@ impl Session {
         let stream = frame.header.stream;
         let mut outcome = Outcome::now(Then::GoOn);
         match reaction {
-            Reaction::Builtin => self.answer(frame, stream, out),
+            Reaction::Builtin => outcome = self.answer(frame, stream, out),
             Reaction::Rows(rows) => {
                 rows.put(out, stream, self.skip_metadata(frame));
                 self.count_response();
@@ -169,7 +170,7 @@ impl Session {
             Reaction::Reset => outcome.then = Then::Reset,
             Reaction::Hang => outcome.then = Then::Hang,
             Reaction::Garbage(bytes) => out.extend_from_slice(bytes),
-            Reaction::WrongStream => self.answer(frame, stream ^ 0x4000, out),
+            Reaction::WrongStream => outcome = self.answer(frame, stream ^ 0x4000, out),
             Reaction::Oversize => {
                 put_frame(out, stream, Opcode::Result, |_| {});
                 let length = out.len() - 4;
@@ -179,11 +180,15 @@ impl Session {
         outcome
     }
 
-    fn answer(&mut self, frame: &Frame, stream: i16, out: &mut Vec<u8>) {
+    fn answer(&mut self, frame: &Frame, stream: i16, out: &mut Vec<u8>) -> Outcome {
         let start = out.len();
-        if let Err(malformed) = self.try_answer(frame, stream, out) {
-            out.truncate(start);
-            self.malformed(stream, &malformed, out);
+        match self.try_answer(frame, stream, out) {
+            Ok(outcome) => outcome,
+            Err(malformed) => {
+                out.truncate(start);
+                self.malformed(stream, &malformed, out);
+                Outcome::now(Then::GoOn)
+            }
         }
     }
 
@@ -192,28 +197,29 @@ impl Session {
         frame: &Frame,
         stream: i16,
         out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Outcome, DecodeError> {
         let mut reader = body(frame)?;
+        let go_on = Outcome::now(Then::GoOn);
         let allowed = match frame.header.opcode {
             Opcode::Options => true,
-            Opcode::Startup => self.login == Login::Expected,
-            Opcode::AuthResponse => self.login == Login::Asked,
-            _ => self.login == Login::Done,
+            Opcode::Startup => self.stage == Stage::Expected,
+            Opcode::AuthResponse => self.stage == Stage::Asked,
+            _ => self.stage == Stage::Done,
         };
         if !allowed {
-            let expected = match self.login {
-                Login::Expected => "STARTUP or OPTIONS",
-                Login::Asked => "SASL_RESPONSE",
-                Login::Done => "a statement",
+            let expected = match self.stage {
+                Stage::Expected => "STARTUP or OPTIONS",
+                Stage::Asked => "SASL_RESPONSE",
+                Stage::Done => "a statement",
             };
             let opcode = format!("{:?}", frame.header.opcode).to_uppercase();
             let message = format!("Unexpected message {opcode}, expecting {expected}");
             self.error(stream, &error(code::PROTOCOL, message), out);
-            return Ok(());
+            return Ok(go_on);
         }
         match frame.header.opcode {
             Opcode::Options => put_supported(out, stream, &self.shared.supported),
-            Opcode::Startup => return self.startup(&mut reader, stream, out),
+            Opcode::Startup => return self.startup(&mut reader, stream, out).map(|()| go_on),
             Opcode::AuthResponse => return self.log_in(&mut reader, stream, out),
             Opcode::Register => {
                 self.registered = reader.string_list("event kinds")?;
@@ -257,7 +263,7 @@ impl Session {
             _ => put_error(out, stream, &error(code::PROTOCOL, "this is no request")),
         }
         self.count_response();
-        Ok(())
+        Ok(go_on)
     }
 
     fn skip_metadata(&self, frame: &Frame) -> bool {

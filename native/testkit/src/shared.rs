@@ -8,8 +8,9 @@ use tokio::sync::broadcast;
 
 use crate::counters::{Counters, Observed};
 use crate::event::Event;
+use crate::login::Login;
 use crate::nodes::{Member, Nodes};
-use crate::options::{Login, Options};
+use crate::options::Options;
 use crate::script::Script;
 use crate::statement::{PreparedStatements, Statements};
 use crate::tls::Tls;

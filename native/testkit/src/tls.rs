@@ -47,6 +47,8 @@ pub struct TlsOptions {
     pub groups: Option<Vec<NamedGroup>>,
     /// If given, clients must show a certificate issued by one of these.
     pub client_authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Whether a client without a certificate is served nevertheless.
+    pub client_cert_optional: bool,
 }
 
 impl TlsOptions {
@@ -61,6 +63,7 @@ impl TlsOptions {
             cipher_suites: None,
             groups: None,
             client_authorities: None,
+            client_cert_optional: false,
         }
     }
 }
@@ -189,7 +192,13 @@ fn config(options: &TlsOptions, sessions: &Sessions) -> Result<Arc<ServerConfig>
             for authority in authorities {
                 roots.add(authority.clone())?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = if options.client_cert_optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier = verifier
                 .build()
                 .map_err(|error| Error::usage(format!("client authorities: {error}")))?;
             builder.with_client_cert_verifier(verifier)

@@ -197,3 +197,97 @@ fn certificates_without_names_and_revocation_lists() {
     assert!(unknown.starts_with("d error "), "{unknown}");
     std::fs::remove_dir_all(dir.to_string()).unwrap();
 }
+
+/// What stands between two texts.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(start).unwrap();
+    rest.split_once(end).unwrap().0
+}
+
+#[test]
+fn logins_of_all_methods_are_understood() {
+    let mut testkit = Testkit::start();
+    testkit.ask("0 start");
+    for login in [
+        "user=ann password=secret may_act_as=bob,eve",
+        "method=scram_sha_256 user=ann password=x iterations=5000 salt=00ff final=challenge last_message=wrong",
+        "method=digest_md5 user=ann password=x realms=a,b last_message=00 challenge=null challenge_number=2",
+        "method=anonymous endless hang_after=3 login_delay=5",
+        "method=external user=ann close_after=0 last_message=missing",
+        "mechanisms=PLAIN,CRAM-MD5 user=ann password=x authenticator=Own",
+        "method=sigv4 region=eu-west-1 skew=-5000 nonce_suffix=%2C%2C challenge=",
+        "method=certificate role=ann ready fallback user=bob password=x",
+        "method=script challenges=00,ff last=01",
+        "",
+    ] {
+        assert_eq!(testkit.ask(&format!("1 set_login {login}")), "1 ok", "{login}");
+    }
+    for mistake in [
+        "user=ann",
+        "method=plain password=x",
+        "method=gssapi",
+        "mechanisms=GSSAPI user=ann password=x",
+        "mechanisms=PLAIN method=plain user=ann password=x",
+        "method=anonymous final=never",
+        "method=anonymous challenge=0",
+        "method=script challenges=x",
+        "method=anonymous region=x",
+    ] {
+        let answer = testkit.ask(&format!("2 set_login {mistake}"));
+        assert!(answer.starts_with("2 error "), "{mistake}: {answer}");
+    }
+}
+
+#[test]
+fn stand_ins_and_access_keys_are_managed() {
+    let mut testkit = Testkit::start();
+    let key = "access_key access_key_id=AKIA1";
+    assert!(testkit.ask(&format!("1 {key}")).starts_with("1 error "));
+    assert_eq!(
+        testkit.ask(&format!("2 {key} secret=x session_token=a%2Bb")),
+        "2 ok"
+    );
+    assert_eq!(testkit.ask(&format!("3 {key} expires_in=0")), "3 ok");
+    let keys = testkit.ask("4 access_keys");
+    let start = "4 ok AKIA1=secret%3Dx%20session_token%3Da%252Bb%20expires_in%3D";
+    assert!(keys.starts_with(start), "{keys}");
+    let started = testkit.ask("5 aws_start service=container validity=60000");
+    let url = value(&started, "url").to_owned();
+    let mut tcp = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    write!(tcp, "GET / HTTP/1.1\r\nconnection: close\r\n\r\n").unwrap();
+    let answer = std::io::read_to_string(tcp).unwrap();
+    let issued = between(&answer, "\"AccessKeyId\":\"", "\"");
+    let waited = testkit.ask("6 aws_wait issued=1 timeout=1000");
+    assert_eq!(
+        waited,
+        "6 ok requests=1 tokens=0 asked=1 issued=1 faults=0 refused=0"
+    );
+    assert_eq!(
+        testkit.ask("7 aws_counters aws=1"),
+        waited.replace('6', "7")
+    );
+    assert!(testkit.ask("8 access_keys").contains(issued));
+    for order in [
+        "aws_set fault=half fault_times=2 validity=5",
+        "aws_set",
+        &format!("forget_access_key access_key_id={issued}"),
+        "aws_start service=imds role=a region=b fault=hang",
+        "aws_stop",
+        "aws_stop aws=1",
+    ] {
+        assert!(
+            testkit.ask(&format!("9 {order}")).starts_with("9 ok"),
+            "{order}"
+        );
+    }
+    assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err());
+    for mistake in [
+        "aws_start service=s3",
+        "aws_start service=sts fault=some",
+        "aws_counters",
+        "forget_access_key access_key_id=none",
+    ] {
+        let answer = testkit.ask(&format!("9 {mistake}"));
+        assert!(answer.starts_with("9 error "), "{mistake}: {answer}");
+    }
+}

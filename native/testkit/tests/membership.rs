@@ -252,7 +252,7 @@ async fn a_handshake_that_waits_for_a_login_is_under_way() {
     let mut client = Client::to(&server, node(1)).await;
     assert!(matches!(client.start().await, Message::Authenticate(_)));
     assert_eq!(server.counters().handshaking, 1);
-    let token = request::auth_response(b"\0ann\0secret").unwrap();
+    let token = request::auth_response(Some(b"\0ann\0secret")).unwrap();
     assert_eq!(client.ask(token).await, Message::AuthSuccess(None));
     assert_eq!(server.counters().handshaking, 0);
     let other = Client::to(&server, node(1)).await;

@@ -323,7 +323,7 @@ async fn a_login_can_go_wrong_by_rule() {
     let mut client = Client::plain(&server).await;
     assert!(matches!(client.start().await, Message::Authenticate(_)));
     client
-        .send(request::auth_response(b"\0ann\0secret").unwrap(), 1)
+        .send(request::auth_response(Some(b"\0ann\0secret")).unwrap(), 1)
         .await;
     assert!(client.is_silent().await);
     assert_eq!(client.ask(request::options()).await, refused());

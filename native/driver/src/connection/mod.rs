@@ -38,6 +38,8 @@ pub struct ConnectionInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// The authenticator's class, if the server asked for a login.
     pub authenticator: Option<String>,
+    /// How the login was done, if there was one: a mechanism of SASL, `SigV4` or `custom`.
+    pub mechanism: Option<&'static str>,
     /// CQL versions that the server supports.
     pub cql_versions: Vec<String>,
     /// From the first packet to the login's end.

@@ -17,11 +17,13 @@ use super::{ConnectionInfo, HandshakeKind, MaybeTls, Role, TlsInfo};
 use crate::cluster::Shared;
 use crate::error::Step;
 use crate::event::Event;
-use crate::login;
+use crate::login::{self, LoginTo};
 use crate::network::Network;
 use crate::node::Endpoint;
-use crate::tls::{failure_of, group_name, suite_name, EndpointTls, Offer, OurCertificate, View};
-use crate::{ConnectError, Failure};
+use crate::tls::{
+    failure_of, group_name, noting_a_wish, suite_name, EndpointTls, Offer, OurCertificate, View,
+};
+use crate::{ConnectError, Failure, LoginProblem};
 
 /// A TCP connection that takes longer is not counted among the handshakes until it is there.
 const SLOW_CONNECT: Duration = Duration::from_millis(250);
@@ -88,10 +90,12 @@ fn is_about_the_server(failure: &Failure) -> bool {
     matches!(
         failure,
         Failure::BadCredentials(_)
+            | Failure::SignatureRefused(_)
             | Failure::UnknownAuthenticator(_)
             | Failure::AuthRequired(_)
             | Failure::AuthNotRequested
             | Failure::Keyspace(_)
+            | Failure::Login(LoginProblem::Mechanism(_) | LoginProblem::Unfit { .. })
     )
 }
 
@@ -111,8 +115,11 @@ impl<N: Network> Attempt<'_, N> {
         // Not before it's needed: it may be replaced while this one waits.
         let Some(tls) = self.shared.endpoint_tls(self.endpoint)? else {
             let plain = MaybeTls::Plain(tcp);
-            let ours = OurCertificate::NotAsked;
-            return self.login(plain, None, ours, started).await;
+            let not_asked = Certificate {
+                seen: OurCertificate::NotAsked,
+                seen_now: OurCertificate::NotAsked,
+            };
+            return self.login(plain, None, not_asked, started).await;
         };
         let secured = match self.secure(&tls, tcp, Offer::Session).await {
             Ok(secured) => secured,
@@ -131,22 +138,30 @@ impl<N: Network> Attempt<'_, N> {
         if Some(tls.generation()) != self.shared.generation() {
             return Err(Failure::Closed);
         }
-        let Secured { stream, view, info } = secured;
+        let Secured {
+            stream,
+            view,
+            info,
+            seen,
+        } = secured;
         let resumed = info.handshake == HandshakeKind::Resumed;
         let stream = MaybeTls::Tls(Box::new(stream));
-        // A resumed session is of a server that has seen our certificate before.
-        let ours = match resumed {
-            true => OurCertificate::NotAsked,
-            false => tls.our_certificate(),
+        let certificate = Certificate {
+            seen,
+            seen_now: if resumed {
+                OurCertificate::NotAsked
+            } else {
+                seen
+            },
         };
         let opened = self
-            .login(stream, Some(Arc::clone(&info)), ours, started)
+            .login(stream, Some(Arc::clone(&info)), certificate, started)
             .await;
         drop(permit);
         if let Some(view) = view {
             match &opened {
-                Ok(_) => view.commit(resumed, &info.chain),
-                Err(Failure::BadCredentials(_)) => view.purge(),
+                Ok(_) => view.commit(resumed, &info.chain, seen == OurCertificate::Shown),
+                Err(failure) if failure.is_refused_login() => view.purge(),
                 Err(_) => {}
             }
         }
@@ -194,9 +209,8 @@ impl<N: Network> Attempt<'_, N> {
         let (config, view) = tls.connection(self.address, offer);
         let handshake = TlsConnector::from(config).connect(tls.server_name(), tcp);
         let limit = self.shared.config.timeouts.tls;
-        let stream = within(Step::Tls, limit, handshake)
-            .await
-            .and_then(|done| done.map_err(|error| handshake_failure(&error, tls)));
+        let (stream, is_asked) = noting_a_wish(within(Step::Tls, limit, handshake)).await;
+        let stream = stream.and_then(|done| done.map_err(|error| handshake_failure(&error, tls)));
         let failed = |failure: Failure| {
             stats.handshakes_failed.add();
             self.tell(started, Err(failure.clone()));
@@ -235,9 +249,20 @@ impl<N: Network> Attempt<'_, N> {
                 stats.handshakes_hello_retry.add();
             }
         }
+        let seen = match &view {
+            // It has seen the certificate in the handshake that its session descends from, or never.
+            Some(view) if resumed && view.was_shown() => OurCertificate::Shown,
+            _ if resumed => OurCertificate::NotAsked,
+            _ => tls.seen_certificate(is_asked),
+        };
         let info = Arc::new(info);
         self.tell(started, Ok(Arc::clone(&info)));
-        Ok(Secured { stream, view, info })
+        Ok(Secured {
+            stream,
+            view,
+            info,
+            seen,
+        })
     }
 
     fn tell(&self, started: Instant, outcome: Result<Arc<TlsInfo>, Failure>) {
@@ -254,24 +279,32 @@ impl<N: Network> Attempt<'_, N> {
         &self,
         mut stream: MaybeTls<N::Stream>,
         tls: Option<Arc<TlsInfo>>,
-        ours: OurCertificate,
+        certificate: Certificate,
         started: Instant,
     ) -> Result<Opened<N::Stream>, Failure> {
         let config = &self.shared.config;
+        let auth = self.shared.auth.load_full();
         let limit = config.timeouts.login;
         // The control connection needs none, and learns the nodes even where it does not exist.
         let keyspace = match self.role {
             Role::Pool(_) => config.keyspace.as_deref(),
             Role::Control => None,
         };
-        let login = login::login(&mut stream, config, keyspace, ours);
+        let to = LoginTo {
+            host: self.endpoint.host.as_str().into(),
+            address: self.address,
+            ours: certificate.seen_now,
+            certificate: certificate.seen,
+            auth: auth.as_ref(),
+        };
+        let login = login::login(&mut stream, config, keyspace, &to);
         let login = within(Step::Login, limit, login)
             .await
             .and_then(|done| done)
             .inspect_err(|failure| {
-                if matches!(failure, Failure::BadCredentials(_)) {
+                if failure.is_refused_login() {
                     self.shared.stats.logins_refused.add();
-                    self.shared.refusal.refused();
+                    self.shared.login_refused(auth.as_ref());
                 }
             })?;
         if login.authenticator.is_some() {
@@ -286,6 +319,7 @@ impl<N: Network> Attempt<'_, N> {
                 address: self.address,
                 tls,
                 authenticator: login.authenticator,
+                mechanism: login.mechanism,
                 cql_versions: login.cql_versions,
                 duration: started.elapsed(),
             },
@@ -294,11 +328,22 @@ impl<N: Network> Attempt<'_, N> {
     }
 }
 
+/// What the server has seen of our certificate.
+#[derive(Clone, Copy)]
+struct Certificate {
+    /// On this connection, or on the one whose session it resumed.
+    seen: OurCertificate,
+    /// On this connection.
+    seen_now: OurCertificate,
+}
+
 /// A connection whose server has proved who it is.
 struct Secured<S> {
     stream: TlsStream<S>,
     view: Option<Arc<View>>,
     info: Arc<TlsInfo>,
+    /// What it has seen of our certificate, here or in the handshake that its session is of.
+    seen: OurCertificate,
 }
 
 /// Why there is no such connection.

@@ -41,6 +41,8 @@ pub(super) struct Lineage {
     pub(super) not_after: u64,
     /// The end that the configuration sets.
     pub(super) ends: Instant,
+    /// Whether the server had seen our certificate, which may be the login.
+    pub(super) shown: bool,
 }
 
 impl Lineage {

@@ -1,5 +1,7 @@
 //! Our own certificate, and its key.
 
+use std::cell::Cell;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -90,12 +92,32 @@ impl ClientCertificate {
     }
 
     pub(super) fn state(&self) -> OurCertificate {
-        match (self.is_asked(), &self.key) {
+        self.state_if(self.is_asked())
+    }
+
+    /// Of one connection, whose server has asked or not.
+    pub(super) fn state_if(&self, is_asked: bool) -> OurCertificate {
+        match (is_asked, &self.key) {
             (false, _) => OurCertificate::NotAsked,
             (true, None) => OurCertificate::Missing,
             (true, Some(_)) => OurCertificate::Shown,
         }
     }
+}
+
+tokio::task_local! {
+    /// Whether the server of the handshake that this task makes has asked for our certificate.
+    static ASKED: Cell<bool>;
+}
+
+/// Whether a handshake's server asks for our certificate: what it asked for on other connections
+/// is no login of this one.
+pub(crate) async fn noting_a_wish<T>(handshake: impl Future<Output = T>) -> (T, bool) {
+    let noting = async {
+        let done = handshake.await;
+        (done, ASKED.with(Cell::get))
+    };
+    ASKED.scope(Cell::new(false), noting).await
 }
 
 impl ResolvesClientCert for ClientCertificate {
@@ -105,6 +127,8 @@ impl ResolvesClientCert for ClientCertificate {
         _sigschemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
+        // Without a task that notes it, it's a test.
+        let _ = ASKED.try_with(|asked| asked.set(true));
         self.key.clone()
     }
 

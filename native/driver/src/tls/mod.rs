@@ -33,7 +33,7 @@ use dates::not_after;
 pub use dates::ServerChain;
 pub(crate) use error::{failure_of, rustls_error};
 use identity::ClientCertificate;
-pub(crate) use identity::OurCertificate;
+pub(crate) use identity::{noting_a_wish, OurCertificate};
 use key_log::KeyLogFile;
 pub(crate) use observe::Observer;
 pub use pkcs12::{read_pkcs12, Pkcs12, Pkcs12Error};
@@ -282,6 +282,11 @@ impl EndpointTls {
     /// Whether the server has asked for our certificate, and got it.
     pub(crate) fn our_certificate(&self) -> OurCertificate {
         self.certificate.state()
+    }
+
+    /// What the server of a full handshake has seen of our certificate.
+    pub(crate) fn seen_certificate(&self, is_asked: bool) -> OurCertificate {
+        self.certificate.state_if(is_asked)
     }
 
     /// Verifies a resumed connection's certificates again, as of now: resumption alone would

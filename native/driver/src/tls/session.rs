@@ -91,10 +91,14 @@ impl SessionCache {
 
     /// Of a handshake that has just verified this chain. None if its dates can't be read: then
     /// nobody knows how long its sessions may live.
-    fn lineage(&self, chain: &ServerChain) -> Option<Lineage> {
+    fn lineage(&self, chain: &ServerChain, shown: bool) -> Option<Lineage> {
         let not_after = chain.earliest_not_after?.min(self.own_not_after);
         let ends = self.cache.now().instant.checked_add(self.max_lineage)?;
-        Some(Lineage { not_after, ends })
+        Some(Lineage {
+            not_after,
+            ends,
+            shown,
+        })
     }
 }
 
@@ -207,15 +211,21 @@ impl View {
         self.sessions.purge(&self.key);
     }
 
+    /// Whether our certificate was shown in the handshake that the session offered descends from.
+    pub(crate) fn was_shown(&self) -> bool {
+        let offered = self.lock().offered;
+        offered.is_some_and(|(lineage, _)| lineage.shown)
+    }
+
     /// The login has succeeded: stores what was held back, and from now on whatever arrives.
-    /// `chain` is what the server showed.
-    pub(crate) fn commit(&self, resumed: bool, chain: &ServerChain) {
+    /// `chain` is what the server showed, and `shown` says whether it has seen ours.
+    pub(crate) fn commit(&self, resumed: bool, chain: &ServerChain, shown: bool) {
         let mut state = self.lock();
         // What a resumed connection is given descends from the same full handshake.
         let lineage = if resumed {
             state.offered.map(|(lineage, _)| lineage)
         } else {
-            self.sessions.lineage(chain)
+            self.sessions.lineage(chain, shown)
         };
         let next = lineage.map_or(Received::Dropped, Received::Stored);
         let before = std::mem::replace(&mut state.received, next);

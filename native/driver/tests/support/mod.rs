@@ -1,18 +1,22 @@
 //! A cluster of the driver against a server of the testkit, and answers that can be awaited.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+pub mod logins;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{Message, Response, ResultBody};
+use palladion_driver::auth::{
+    AuthConfig, AuthMethod, CredentialSource, Credentials, Mechanism, NoCallbacks,
+};
 use palladion_driver::config::{
-    AuthConfig, ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy,
-    Timeouts,
+    ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy, Timeouts,
 };
 use palladion_driver::network::System;
-use palladion_driver::tls::{CrlCheck, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
+use palladion_driver::tls::{CrlCheck, KeyForm, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
     Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Refused, Reply, Request,
     RequestError, RequestState, Route, Secret, Waiter,
@@ -71,6 +75,15 @@ impl House {
     }
 }
 
+/// A client's certificate and key, as a configuration has them.
+pub fn client_identity(client: &Identity) -> palladion_driver::tls::Identity {
+    palladion_driver::tls::Identity {
+        chain: client.chain.iter().map(|der| der.to_vec()).collect(),
+        key_form: KeyForm::Pkcs8,
+        key: Secret::new(client.key.secret_der()),
+    }
+}
+
 pub fn trusting(authority: &Authority) -> TlsConfig {
     TlsConfig {
         verify: true,
@@ -99,11 +112,15 @@ pub fn session_cache(size: usize, ttl: Duration) -> SessionCacheConfig {
 
 /// Without TLS and login; quick to try again.
 pub fn plain(server: &Server) -> ClusterConfig {
+    at("localhost", server.address().port())
+}
+
+pub fn at(host: &str, port: u16) -> ClusterConfig {
     ClusterConfig {
         name: "test".to_owned(),
         contact_points: vec![ContactPoint {
-            host: "localhost".to_owned(),
-            port: server.address().port(),
+            host: host.to_owned(),
+            port,
             verified_name: None,
         }],
         keyspace: None,
@@ -136,6 +153,7 @@ pub fn plain(server: &Server) -> ClusterConfig {
         discover: false,
         tls: None,
         auth: None,
+        callbacks: Arc::new(NoCallbacks),
         max_handshakes: 8,
     }
 }
@@ -149,12 +167,29 @@ pub fn doubling(min: Duration, max: Duration) -> Reconnect {
 }
 
 pub fn password(user: &str, password: &str) -> Option<AuthConfig> {
-    Some(AuthConfig {
+    let credentials = Credentials {
         username: user.to_owned(),
         password: Secret::new(password.as_bytes()),
+        authorization_id: None,
+    };
+    Some(sasl(&[], CredentialSource::Static(credentials)))
+}
+
+pub fn sasl(mechanisms: &[Mechanism], credentials: CredentialSource) -> AuthConfig {
+    auth(AuthMethod::Sasl {
+        mechanisms: mechanisms.to_vec(),
+        negotiate: false,
+        credentials,
+    })
+}
+
+pub fn auth(method: AuthMethod) -> AuthConfig {
+    AuthConfig {
+        method,
         require_auth: true,
         allowed_authenticators: Vec::new(),
-    })
+        timeout: Duration::from_secs(5),
+    }
 }
 
 /// A started cluster and its events.

@@ -1,11 +1,15 @@
 //! STARTUP and AUTH_RESPONSE.
 
+use std::time::Duration;
+
 use palladion_cql::response::code;
 use palladion_cql::wire::Reader;
 use palladion_cql::{DecodeError, Opcode};
 
-use super::{Login, Session};
+use super::{Outcome, Session, Stage, Then};
 use crate::counters::add;
+use crate::login::conversation::{Answer, Conversation, NO_CERTIFICATE};
+use crate::login::{CertificateLogin, Login, Method};
 use crate::response::{error, put_authenticate, put_frame, put_token};
 
 impl Session {
@@ -27,22 +31,34 @@ impl Session {
             self.error(stream, &error(code::PROTOCOL, message), out);
             return Ok(());
         }
-        self.shared
-            .observed
-            .update(self.connection, |c| c.startup = options);
-        let authenticator = self
-            .shared
-            .login()
-            .as_ref()
-            .map(|l| l.authenticator.clone());
-        match authenticator {
-            Some(authenticator) => {
-                self.login = Login::Asked;
-                put_authenticate(out, stream, &authenticator);
+        let mut shown = false;
+        self.shared.observed.update(self.connection, |c| {
+            c.startup = options;
+            shown = c.client_cert;
+        });
+        let login = self.shared.login().clone();
+        match login {
+            None => self.ready(stream, out),
+            Some(Login {
+                method: Method::Certificate(certificate),
+                ..
+            }) if certificate.ready && shown => {
+                self.accept(certificate.role);
+                self.ready(stream, out);
             }
-            None => {
-                self.logged_in();
-                put_frame(out, stream, Opcode::Ready, |_| {});
+            Some(Login {
+                method:
+                    Method::Certificate(CertificateLogin {
+                        ready: true,
+                        fallback: false,
+                        ..
+                    }),
+                ..
+            }) => self.refuse_login(NO_CERTIFICATE.to_owned(), stream, out),
+            Some(login) => {
+                self.stage = Stage::Asked;
+                self.conversation = None;
+                put_authenticate(out, stream, &login.authenticator);
             }
         }
         self.count_response();
@@ -54,39 +70,87 @@ impl Session {
         reader: &mut Reader<'_>,
         stream: i16,
         out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let token = reader.bytes("authentication token")?.unwrap_or_default();
-        let mut parts = token.split(|byte| *byte == 0).skip(1);
-        let (user, password) = (parts.next(), parts.next());
-        let (Some(user), Some(password), None) = (user, password, parts.next()) else {
-            let message = "Client provided an invalid SASL PLAIN token";
-            add(&self.shared.observed.cells.failed_logins, 1);
-            self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
-            return Ok(());
+    ) -> Result<Outcome, DecodeError> {
+        let token = reader.bytes("authentication token")?;
+        let mut shown = false;
+        self.shared.observed.update(self.connection, |c| {
+            c.login.saw(token);
+            shown = c.client_cert;
+        });
+        // What is in force when the client begins, not what was when it was asked.
+        let login = || self.shared.login().clone();
+        let begun = self.conversation.take();
+        let begun = begun.or_else(|| login().map(|login| Conversation::new(login, shown)));
+        let Some(mut conversation) = begun else {
+            self.logged_in();
+            put_token(out, stream, Opcode::AuthSuccess, None);
+            self.count_response();
+            return Ok(Outcome::now(Then::GoOn));
         };
-        let user = String::from_utf8_lossy(user).into_owned();
-        let right = match self.shared.login().as_ref() {
-            Some(login) => login.user == user && login.password.as_bytes() == password,
-            None => true,
+        let answer = conversation.answer(token);
+        self.shared.observed.update(self.connection, |c| {
+            c.login.mechanism = conversation.mechanism.or(c.login.mechanism);
+            c.login.learn(&conversation.told);
+        });
+        let cells = &self.shared.observed.cells;
+        let mut outcome = Outcome {
+            delay: conversation.delay(),
+            then: Then::GoOn,
         };
-        if !right {
-            add(&self.shared.observed.cells.failed_logins, 1);
-            let message = format!("Provided username {user} and/or password are incorrect");
-            self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
-            return Ok(());
+        match answer {
+            Answer::Challenge(challenge) => {
+                add(&cells.challenges, 1);
+                put_token(out, stream, Opcode::AuthChallenge, challenge.as_deref());
+                self.count_response();
+                self.conversation = Some(conversation);
+            }
+            Answer::Success(user, last) => {
+                self.accept(user);
+                put_token(out, stream, Opcode::AuthSuccess, last.as_deref());
+                self.count_response();
+            }
+            Answer::Refused(message) => self.refuse_login(message, stream, out),
+            Answer::NoSuchMechanism(message) => {
+                add(&cells.refused_mechanisms, 1);
+                self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
+                self.conversation = Some(conversation);
+            }
+            Answer::Hang => {
+                outcome.delay = Duration::ZERO;
+                outcome.then = Then::Hang;
+            }
+            Answer::Close => outcome.then = Then::Close,
         }
-        add(&self.shared.observed.cells.logins, 1);
+        Ok(outcome)
+    }
+
+    fn ready(&mut self, stream: i16, out: &mut Vec<u8>) {
         self.logged_in();
+        put_frame(out, stream, Opcode::Ready, |_| {});
+    }
+
+    fn accept(&mut self, user: String) {
+        let cells = &self.shared.observed.cells;
+        add(&cells.logins, 1);
+        self.shared.observed.update(self.connection, |c| {
+            if c.login.authorization_id.is_some() {
+                add(&cells.authorization_ids, 1);
+            }
+            c.user = Some(user);
+        });
+        self.logged_in();
+    }
+
+    fn refuse_login(&mut self, message: String, stream: i16, out: &mut Vec<u8>) {
+        add(&self.shared.observed.cells.failed_logins, 1);
+        self.error(stream, &error(code::BAD_CREDENTIALS, message.as_str()), out);
         self.shared
             .observed
-            .update(self.connection, |c| c.user = Some(user));
-        put_token(out, stream, Opcode::AuthSuccess, None);
-        self.count_response();
-        Ok(())
+            .update(self.connection, |c| c.login.refused = Some(message));
     }
 
     fn logged_in(&mut self) {
-        self.login = Login::Done;
+        self.stage = Stage::Done;
         self.handshaking = None;
     }
 }

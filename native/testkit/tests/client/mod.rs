@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use palladion_cql::frame::{set_stream, FrameReader, Sender};
 use palladion_cql::request::{self, Parameters};
-use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows};
+use palladion_cql::response::{code, Message, Prepared, Response, ResultBody, Rows};
 use palladion_cql::value::{encode, Value, Values};
 use palladion_cql::{ColumnSpec, DecodeError, Frame};
 use palladion_testkit::certs::Authority;
@@ -166,9 +166,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     pub(crate) async fn log_in(&mut self, user: &str, password: &str) -> Message {
         assert!(matches!(self.start().await, Message::Authenticate(_)));
-        let token = format!("\0{user}\0{password}");
-        self.ask(request::auth_response(token.as_bytes()).unwrap())
+        self.respond(format!("\0{user}\0{password}")).await
+    }
+
+    /// The answer to one token of a login.
+    pub(crate) async fn respond(&mut self, token: impl AsRef<[u8]>) -> Message {
+        self.ask(request::auth_response(Some(token.as_ref())).unwrap())
             .await
+    }
+
+    /// The same where the answer has to be a challenge, and a text.
+    pub(crate) async fn challenged(&mut self, token: impl AsRef<[u8]>) -> String {
+        match self.respond(token).await {
+            Message::AuthChallenge(Some(challenge)) => {
+                String::from_utf8(challenge.to_vec()).unwrap()
+            }
+            other => panic!("no challenge: {other:?}"),
+        }
     }
 
     pub(crate) async fn query(&mut self, text: &str) -> Message {
@@ -198,6 +212,14 @@ pub(crate) fn execute(prepared: &Prepared, values: &[Value], parameters: &Parame
         Ok(())
     })
     .unwrap()
+}
+
+/// What a refused login is told.
+pub(crate) fn refusal(message: Message) -> String {
+    match message {
+        Message::Error(error) if error.code == code::BAD_CREDENTIALS => error.message,
+        other => panic!("no refusal: {other:?}"),
+    }
 }
 
 pub(crate) fn rows_of(message: Message) -> Rows {

@@ -74,6 +74,7 @@ impl Fixture {
         Lineage {
             not_after: BEGIN + not_after,
             ends: self.started + Duration::from_secs(ends),
+            shown: false,
         }
     }
 

@@ -8,15 +8,18 @@ use std::time::Duration;
 use palladion_cql::response::SchemaChange;
 use palladion_testkit::certs::Authority;
 use palladion_testkit::{
-    parse_hex, ConnectionInfo, Counters, Error, Event, Handshake, Login, NodeCounters, Options,
-    Server, TlsOptions, Versions,
+    parse_hex, Counters, Error, Event, NodeCounters, Options, Server, TlsOptions, Versions,
 };
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{CipherSuite, NamedGroup};
 
+use crate::aws::Aws;
+use crate::bounds::Bounds;
 use crate::cluster::{carry_out, cluster};
+use crate::connections::connections;
 use crate::line::{Command, Pairs};
+use crate::login::login;
 use crate::paper::{cert_options, identity, write_crl, write_identity, write_papers, Issuer};
 use crate::rule::{list, rule};
 
@@ -26,6 +29,7 @@ pub(crate) struct Desk {
     last_id: u64,
     authority: Authority,
     unrelated: Authority,
+    aws: Aws,
 }
 
 /// Servers at a time, at most.
@@ -51,6 +55,7 @@ impl Desk {
             last_id: 0,
             authority: Authority::new("testkit CA")?,
             unrelated: Authority::new("unrelated CA")?,
+            aws: Aws::default(),
         })
     }
 
@@ -59,6 +64,9 @@ impl Desk {
             "start" => return self.start(command).map(Reply::from),
             "issue" => return self.issue(command).map(Reply::from),
             _ => {}
+        }
+        if let Some(done) = self.aws.carry_out(command) {
+            return done;
         }
         let id = command.parsed("id")?.unwrap_or(self.last_id);
         let server = self.servers.get(&id).cloned();
@@ -99,7 +107,7 @@ impl Desk {
                 server.set_password(&password);
             }
             "set_login" => {
-                let login = login(command)?;
+                let login = login(command, &self.aws.keys)?;
                 command.finish()?;
                 server.set_login(login);
             }
@@ -148,7 +156,7 @@ impl Desk {
         let defaults = Options::default();
         let mut options = Options {
             address: SocketAddr::new(address, command.parsed("port")?.unwrap_or(0)),
-            login: login(command)?,
+            login: login(command, &self.aws.keys)?,
             max_frame: command.parsed("max_frame")?.unwrap_or(defaults.max_frame),
             max_connections: command
                 .parsed("max_connections")?
@@ -219,11 +227,18 @@ impl Desk {
             let groups = list(Some(groups)).into_iter().map(|name| group(&name));
             tls.groups = Some(groups.collect::<Result<_, _>>()?);
         }
-        tls.client_authorities = match command.take("client_auth").as_deref() {
-            None | Some("none") => None,
-            Some("required") => Some(vec![self.authority.der().clone()]),
-            Some(other) => return Err(format!("client_auth={other} is none of none, required")),
-        };
+        let own = Some(vec![self.authority.der().clone()]);
+        (tls.client_authorities, tls.client_cert_optional) =
+            match command.take("client_auth").as_deref() {
+                None | Some("none") => (None, false),
+                Some("required") => (own, false),
+                Some("optional") => (own, true),
+                Some(other) => {
+                    return Err(format!(
+                        "client_auth={other} is none of none, required, optional"
+                    ));
+                }
+            };
         Ok(tls)
     }
 
@@ -268,18 +283,6 @@ pub(crate) fn told<T>(result: Result<T, Error>) -> Result<T, String> {
     result.map_err(to_text)
 }
 
-fn login(command: &mut Command) -> Result<Option<Login>, String> {
-    let authenticator = command.take("authenticator");
-    let Some(user) = command.take("user") else {
-        return Ok(None);
-    };
-    let mut login = Login::new(&user, &command.need("password")?);
-    if let Some(class) = authenticator {
-        login.authenticator = class;
-    }
-    Ok(Some(login))
-}
-
 pub(crate) fn millis(command: &mut Command, key: &str) -> Result<Option<Duration>, String> {
     Ok(command.parsed(key)?.map(Duration::from_millis))
 }
@@ -309,26 +312,9 @@ fn wait(server: Arc<Server>, command: &mut Command) -> Result<Reply, String> {
         None => Counters::default().pairs(),
         Some(_) => NodeCounters::default().pairs(),
     };
-    let mut bounds = Vec::new();
-    for (key, value) in command.take_all("") {
-        let (name, bound) = key.split_once('.').unwrap_or((&key, ""));
-        let at = known.iter().position(|(known, _)| *known == name);
-        let at = at.ok_or_else(|| format!("there is no counter {name}"))?;
-        let n: u64 = value
-            .parse()
-            .map_err(|_| format!("{key}={value} is no number"))?;
-        bounds.push(match bound {
-            "" => (at, n..=n),
-            "min" => (at, n..=u64::MAX),
-            "max" => (at, 0..=n),
-            other => return Err(format!("{name}.{other}= is none of .min and .max")),
-        });
-    }
+    let bounds = Bounds::take(command, &known)?;
     Ok(Reply::Later(Box::new(move || {
-        let hold = |pairs: Vec<(&str, u64)>| {
-            let mut bounds = bounds.iter();
-            bounds.all(|(at, range)| range.contains(&pairs[*at].1))
-        };
+        let hold = |pairs: Vec<(&str, u64)>| bounds.hold(&pairs);
         match node {
             None => told(server.wait(timeout, |seen| hold(seen.pairs()))).map(|s| counters(&s)),
             Some(node) => {
@@ -337,33 +323,6 @@ fn wait(server: Arc<Server>, command: &mut Command) -> Result<Reply, String> {
             }
         }
     })))
-}
-
-/// One pair a connection: its number, and its own pairs encoded once more.
-fn connections(connections: &[ConnectionInfo]) -> Pairs {
-    connections.iter().fold(Pairs::default(), |pairs, info| {
-        let startup = info.startup.iter();
-        let startup = startup.fold(Pairs::default(), |pairs, (k, v)| pairs.with(k, v));
-        let handshake = info.handshake.map(|handshake| match handshake {
-            Handshake::Plain => "plain",
-            Handshake::Full => "full",
-            Handshake::HelloRetry => "hello_retry",
-            Handshake::Resumed => "resumed",
-        });
-        let own = Pairs::default()
-            .with("peer", info.peer)
-            .with("open", info.open)
-            .with_some("handshake", handshake)
-            .with_some("tls_version", info.tls_version)
-            .with_some("server_name", info.server_name.as_ref())
-            .with("client_cert", info.client_cert)
-            .with_some("client_fingerprint", info.client_fingerprint.as_ref())
-            .with_some("user", info.user.as_ref())
-            .with_some("keyspace", info.keyspace.as_ref())
-            .with("registered", info.registered.join(","))
-            .with("startup", startup.into_text());
-        pairs.with(&info.id.to_string(), own.into_text())
-    })
 }
 
 fn event(command: &mut Command) -> Result<Event, String> {

@@ -1,9 +1,13 @@
 //! `palladion-testkit`: the library's server, driven by lines on standard input. It ends when
 //! standard input does.
 
+mod aws;
+mod bounds;
 mod cluster;
+mod connections;
 mod desk;
 mod line;
+mod login;
 mod paper;
 mod rule;
 
