@@ -83,7 +83,11 @@ defmodule Palladion.MixProject do
     [
       main: "readme",
       source_ref: "v#{@version}",
-      extras: present(["README.md", "guides/*.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"])
+      extras: present(["README.md", "guides/*.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"]),
+      groups_for_extras: [
+        Logins: ["guides/authentication.md" | present(["guides/auth-*.md"])],
+        Guides: ~r"guides/"
+      ]
     ]
   end
 

@@ -279,8 +279,10 @@ defmodule Palladion do
     * `phase`: `:connecting` (no connection yet), `:ready` or `:disconnected` (there were
       connections, and they are tried for again)
     * `endpoints`: for each node that requests may go to: its `endpoint`, `node` (host id),
-      `distance`, `last_error`, and open `connections`, each with its `address` and `tls`; and the
-      server's `certificates` (DER)
+      `distance`, `last_error`, and open `connections`, each with its `address`, `tls`, `authenticator` (the class that the
+      server named, `nil` if it asked for no login) and `mechanism` (how we logged in: `"PLAIN"`,
+      `"EXTERNAL"`, `"ANONYMOUS"`, `"CRAM-MD5"`, `"DIGEST-MD5"`, `"SCRAM-SHA-1"`,
+      `"SCRAM-SHA-256"`, `"SigV4"`, `"custom"`, or `nil`); and the server's `certificates` (DER)
     * `tls` of a connection is `nil` without TLS, or a map of its `version`, `cipher`, key exchange
       `group` (`"x25519"`; `nil` on a resumed TLS 1.2), `handshake` (`:full`,
       `:full_with_hello_retry_request` or `:resumed`), `verified_name`, `duration_us` (of the
@@ -398,6 +400,57 @@ defmodule Palladion do
   @spec reload_tls(name(), timeout: timeout(), tls: keyword()) ::
           :ok | {:error, Palladion.ConfigError.t() | ConnectionError.t()}
   def reload_tls(name, options \\ []), do: Cluster.reload_tls(name, options)
+
+  @doc """
+  Replaces options of `auth:`, without a restart; queries go on meanwhile.
+
+      # The password was changed on the server.
+      :ok = Palladion.update_auth(MyApp.DB, password: MyApp.Vault.password())
+
+      # The files and variables that the options name are read anew.
+      :ok = Palladion.update_auth(MyApp.DB, [])
+
+      # All connections log in with it.
+      :ok = Palladion.reconnect(MyApp.DB)
+
+  `changes` are [Auth options](#module-auth-options). They are taken over those in force and stay
+  for later updates; where they are of another form (as `sigv4:` where there was a `username:`), they
+  replace what belonged to the form before. Keys of `sigv4:` (`access_key_id:`, `secret_access_key:`,
+  `session_token:`) are one thing: new ones replace all three. Everything is read and checked first,
+  and taken only as a whole.
+
+  `nil` takes an option of the form in force away, such as `authorization_id: nil`. For an option of
+  another form it is an error (`:required`), for it is likely a variable of the environment that is
+  unset.
+
+  Read anew, with changes and without: each `{:file, path}`, a function that `password:` or a key of
+  `sigv4:` is, the `AWS_*` variables and AWS's files. (Files, `credentials:` and AWS's chain are asked
+  later too, when a login needs them.) Not read: the application environment, and so
+  `config/runtime.exs`. What has changed there belongs into `changes`. With `profile: :keyspaces` the
+  region stays the one that the cluster was started in.
+
+  Logins from now on use it, those under way end as they began. Connections that are open stay: the
+  server asks only once. Nothing of `changes` is logged, and no secret of theirs is kept where it
+  could be printed.
+
+  `username: {:file, path}` needs a password that Elixir can read. One that stood beside a plain
+  `username:` can't be read any more: give it again together with the file.
+
+  A secret that changes by itself needs no update: `auth: [password: {:file, path}]`, and a function in
+  `auth: [credentials:]`, are asked at each login.
+
+  Returns `:ok`, or
+
+    * `{:error, %Palladion.ConfigError{}}`: the options can't be used, with all that is wrong, and
+      nothing has changed. `require_auth:`, `allow_plaintext_password:` and
+      `allowed_authenticators:` can't be changed while the cluster runs (`:needs_restart`): they say
+      what may be sent to whom
+    * `{:error, %Palladion.ConnectionError{}}`: no such cluster is running (`:unknown_cluster`,
+      `:closed`), or, of what must not happen, `:timeout` and `:internal`: update again
+  """
+  @spec update_auth(name(), changes :: keyword()) ::
+          :ok | {:error, Palladion.ConfigError.t() | ConnectionError.t()}
+  def update_auth(name, changes), do: Cluster.update_auth(name, changes)
 
   defp bang!({:ok, value}), do: value
   defp bang!({:error, exception}), do: raise(exception)

@@ -15,12 +15,15 @@ defmodule Palladion.ArchitectureTest do
       "Palladion" => ~w(Cluster Request Schema),
       "Palladion.Application" => ~w(Native),
       "Palladion.Cluster" =>
-        ~w(Cluster.Certificates Cluster.NodeTable Cluster.Server Cluster.Topology Application) ++
-          ~w(Native),
+        ~w(Cluster.Authenticators Cluster.Certificates Cluster.NodeTable Cluster.Server) ++
+          ~w(Cluster.Topology Application Native),
+      "Palladion.Cluster.Authenticators" => ~w(Cluster.Conversation Cluster.NodeTable Native),
       "Palladion.Cluster.Certificates" =>
         ~w(Cluster.Certificates.Expiry Cluster.NodeTable Native),
       # It computes.
       "Palladion.Cluster.Certificates.Expiry" => [],
+      # It is told how to answer.
+      "Palladion.Cluster.Conversation" => [],
       "Palladion.Cluster.NodeTable" => [],
       "Palladion.Cluster.Pauses" => ~w(Native),
       "Palladion.Cluster.Server" =>
@@ -38,15 +41,18 @@ defmodule Palladion.ArchitectureTest do
       "Palladion.Request.SchemaAgreement" => ~w(Cluster.NodeTable),
       "Palladion.Schema" => ~w(Schema.Reader),
       "Palladion.Schema.Reader" => ~w(Request),
-      "Palladion.Doctor" => ~w(Doctor.Probes Native),
+      "Palladion.Doctor" => ~w(Cluster.Authenticators Doctor.Probes Native),
       "Palladion.Doctor.Probes" => ~w(Application),
       "Mix.Tasks.Palladion.Doctor" => ~w(Doctor),
       "Palladion.Native" => []
     }
 
-    # A secret goes into the native library where it comes in, and a keystore is read there.
+    # A secret goes into the native library where it comes in, and a keystore is read there, and
+    # AWS's configuration file.
     @leaves_may_name %{
+      "Palladion.Config.Auth.SigV4" => ~w(Native),
       "Palladion.Config.Pkcs12" => ~w(Native),
+      "Palladion.Config.Region" => ~w(Native),
       "Palladion.Secret" => ~w(Native)
     }
 

@@ -10,7 +10,7 @@ defmodule Palladion.Cluster do
   import Palladion.ConfigError, only: [problem: 3]
 
   alias Palladion.{Application, Config, ConfigError, ConnectionError, Native, RequestOptions}
-  alias Palladion.Cluster.{Certificates, NodeTable}
+  alias Palladion.Cluster.{Authenticators, Certificates, NodeTable}
   alias Palladion.Telemetry
 
   @doc false
@@ -70,12 +70,30 @@ defmodule Palladion.Cluster do
     raise ArgumentError, "a timeout must be 0 to 4,294,967,295 ms or :infinity"
   end
 
+  @doc false
+  # Logins from now on have other options.
+  @spec update_auth(Palladion.name(), term()) ::
+          :ok | {:error, ConfigError.t() | ConnectionError.t()}
+  def update_auth(name, changes) do
+    case fetch(name) do
+      {:ok, %{table: table, circumstances: circumstances}} ->
+        # What is read of them becomes a message, and they stand in what reads them.
+        Authenticators.update(table, name, Config.Seal.seal_auth(changes), circumstances)
+
+      :error ->
+        {:error, ConnectionError.from_native({:unknown_cluster, %{name: inspect(name)}})}
+    end
+  end
+
   @impl true
   def init(config) do
-    handle = create(config)
+    # Logins ask Elixir by it, whichever process answers.
+    {:ok, callbacks} = Native.callbacks_new()
+    handle = create(config, callbacks)
 
     # The supervisor's, so that it is there while the topology process restarts.
     table = NodeTable.new()
+    NodeTable.put_auth(table, Authenticators.known(config.auth))
 
     # The one put of this cluster: a second would cost every process a garbage collection.
     :persistent_term.put({Palladion, config.name}, %{
@@ -90,6 +108,7 @@ defmodule Palladion.Cluster do
       slow_query_threshold: config.slow_query_threshold,
       table: table,
       tls?: config.tls != nil,
+      circumstances: Config.circumstances(config),
       telemetry: Telemetry.available?()
     })
 
@@ -107,13 +126,21 @@ defmodule Palladion.Cluster do
 
     # No name that is an atom: one cluster after the other may be started, named by a registry.
     tasks = {:via, NodeTable, {table, :tasks}}
-    argument = %{handle: handle, config: config, table: table, tasks: tasks}
+
+    argument = %{
+      handle: handle,
+      callbacks: callbacks,
+      config: config,
+      table: table,
+      tasks: tasks
+    }
 
     # Nothing that serves queries is among them, so one may restart without the others; and often,
     # before that ends the cluster and its connections.
     children = [
       {Palladion.Cluster.Server, argument},
       Supervisor.child_spec({Task.Supervisor, name: tasks}, id: Task.Supervisor),
+      {Authenticators, argument},
       {Palladion.Cluster.Topology, argument}
     ]
 
@@ -122,10 +149,11 @@ defmodule Palladion.Cluster do
     Supervisor.init(children, strategy: :one_for_one, max_restarts: 30, max_seconds: 5)
   end
 
-  defp create(config) do
+  defp create(config, callbacks) do
     {workers, decoders} = Application.threads()
+    native = config |> Config.to_native() |> Map.put(:callbacks, callbacks)
 
-    case Native.cluster_new(Config.to_native(config), self(), workers, decoders) do
+    case Native.cluster_new(native, self(), workers, decoders) do
       {:ok, handle} -> handle
       {:error, error} -> exit(ConfigError.from_native(config.name, error))
     end

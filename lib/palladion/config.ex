@@ -16,6 +16,7 @@ defmodule Palladion.Config do
     Options,
     Policy,
     Pool,
+    Profile,
     Protocol,
     Reconnect,
     Retry,
@@ -36,6 +37,8 @@ defmodule Palladion.Config do
   defstruct [
     :name,
     :otp_app,
+    :profile,
+    :region,
     :contact_points,
     :keyspace,
     :local_datacenter,
@@ -64,6 +67,8 @@ defmodule Palladion.Config do
   @type t :: %__MODULE__{
           name: name(),
           otp_app: atom() | nil,
+          profile: :keyspaces | nil,
+          region: String.t() | nil,
           contact_points: [ContactPoint.t(), ...],
           keyspace: String.t() | nil,
           local_datacenter: String.t() | nil,
@@ -119,9 +124,33 @@ defmodule Palladion.Config do
           {:ok, TLS.t()} | {:error, ConfigError.t()}
   def reload_tls(name, %TLS{} = tls, changes, time \\ :infinity) do
     sealed = Seal.seal_tls(changes)
+    change(name, fn -> TLS.reload(tls, sealed) end, time)
+  end
 
-    case Loader.run(fn -> TLS.reload(tls, sealed) end, min(time, Loader.timeout())) do
-      {:ok, reloaded} -> {:ok, reloaded}
+  @doc false
+  # The same for the options of the login.
+  @spec update_auth(name(), Auth.t() | nil, term(), Auth.circumstances(), timeout()) ::
+          {:ok, Auth.t()} | {:error, ConfigError.t()}
+  def update_auth(name, auth, changes, circumstances, time \\ :infinity) do
+    sealed = Seal.seal_auth(changes)
+    change(name, fn -> Auth.update(auth, sealed, circumstances) end, time)
+  end
+
+  @doc false
+  # What of the cluster they depend on, as it starts.
+  @spec circumstances(t()) :: Auth.circumstances()
+  def circumstances(%__MODULE__{} = config) do
+    %{
+      plaintext?: config.tls == nil,
+      certificate?: config.tls != nil and TLS.certificate?(config.tls),
+      login_timeout: config.timeouts.login,
+      region: config.region
+    }
+  end
+
+  defp change(name, change, time) do
+    case Loader.run(change, min(time, Loader.timeout())) do
+      {:ok, changed} -> {:ok, changed}
       {:error, %ConfigError{} = error} -> {:error, %{error | name: name}}
       {:error, problems} -> {:error, %ConfigError{name: name, problems: problems}}
     end
@@ -178,12 +207,14 @@ defmodule Palladion.Config do
   end
 
   defp merge_section(:tls, below, above), do: TLS.override(below, above)
+  defp merge_section(:auth, below, above), do: Auth.override(below, above)
   defp merge_section(_section, below, above), do: Keyword.merge(below, above)
 
   @doc false
   # Options may be sealed or not. Reads files.
   @spec parse(term()) :: {:ok, t()} | {:error, ConfigError.t()}
   def parse(options) do
+    {options, profile_problems} = Profile.put(options)
     {values, problems} = Options.check(options, Schema.general(), [], &Schema.misplaced/1)
 
     {contact_points, p1} = ContactPoint.parse(values.contact_points, values.port)
@@ -196,18 +227,22 @@ defmodule Palladion.Config do
     {endpoint_resolver, p8} = EndpointResolver.parse(values.endpoint_resolver)
     {retry, p9} = Retry.parse(values.retry)
     {topology, p10} = Topology.parse(values.topology)
-    {schema_agreement, p11} = SchemaAgreement.parse(values.schema_agreement)
+    {schema_agreement, p11} = SchemaAgreement.parse(values.schema_agreement, values.profile)
     {contact_points, p12} = VerifiedName.put(contact_points, tls && tls.verified_name)
+    p13 = Auth.identity(auth, values.tls)
+    {auth, p14} = Auth.within(auth, values.login_timeout)
 
     sections = [name(values.name), keyspace(values.keyspace), client_id(values.client_id)]
 
-    parsed = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12]
+    parsed = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12, p13, p14]
 
-    case problems ++ Enum.concat(sections ++ parsed) do
+    case profile_problems ++ problems ++ Enum.concat(sections ++ parsed) do
       [] ->
         config = %__MODULE__{
           name: values.name,
           otp_app: values.otp_app,
+          profile: values.profile,
+          region: Profile.region(options),
           contact_points: contact_points,
           keyspace: values.keyspace,
           local_datacenter: values.local_datacenter,
@@ -289,12 +324,12 @@ defmodule Palladion.Config do
   end
 
   # What is allowed, and yet worth a line in the log of whoever runs it.
-  defp warnings(config), do: TLS.warnings(config.tls) ++ password(config)
+  defp warnings(config) do
+    exposed(config) ++ Profile.warnings(config.profile, config.consistency)
+  end
 
-  defp password(%{tls: nil, auth: %Auth{}}),
-    do: [{[:auth, :allow_plaintext_password], "the password is sent unencrypted"}]
-
-  defp password(_config), do: []
+  defp exposed(%{tls: nil} = config), do: TLS.warnings(nil) ++ Auth.warnings(config.auth)
+  defp exposed(config), do: TLS.warnings(config.tls)
 
   @doc false
   # What `Palladion.Native` takes, and exactly that.
@@ -327,18 +362,7 @@ defmodule Palladion.Config do
       reconnect_min: config.reconnect.min,
       reconnect_max: config.reconnect.max,
       tls: config.tls && TLS.to_native(config.tls),
-      auth: native_auth(config.auth)
-    }
-  end
-
-  defp native_auth(nil), do: nil
-
-  defp native_auth(auth) do
-    %{
-      username: auth.username,
-      password: auth.password.ref,
-      require_auth: auth.require_auth,
-      allowed_authenticators: auth.allowed_authenticators
+      auth: config.auth && Auth.to_native(config.auth)
     }
   end
 

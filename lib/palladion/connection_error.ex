@@ -12,7 +12,8 @@ defmodule Palladion.ConnectionError do
       checked), `:names` (the names in the server's certificate), `:fingerprint` (the SHA-256 of
       the server's certificate, hexadecimal), `:not_before`, `:not_after` (of the certificate, in
       Unix seconds), `:timeout` (ms), `:address`,
-      `:errno`, `:class` (of the server's authenticator), `:server_message`, `:code`,
+      `:errno`, `:class` (of the server's authenticator), `:mechanism` (of the login),
+      `:server_message`, `:code`,
       `:detail`, `:count`, `:sent` (whether the request had left), `:datacenter` (the one that
       was looked for) and `:datacenters` (those there are), `:in_force` (whether what
       `Palladion.reload_tls/2` read is), `:cause` and `:last_error` (each `{reason, details}` again)
@@ -83,6 +84,7 @@ defmodule Palladion.ConnectionError do
     :timeout,
     :address,
     :class,
+    :mechanism,
     :server_message,
     :code,
     :detail,
@@ -115,6 +117,7 @@ defmodule Palladion.ConnectionError do
   defp fact(:timeout, ms), do: "after #{show(ms)} ms"
   defp fact(:address, address), do: "at #{show(address)}"
   defp fact(:class, class), do: "its authenticator is #{show(class)}"
+  defp fact(:mechanism, name), do: "the mechanism is #{show(name)}"
   defp fact(:server_message, text), do: "the server says #{show(text)}"
   defp fact(:detail, detail), do: show(detail)
   defp fact(:errno, errno), do: "error code #{show(errno)}"

@@ -48,8 +48,9 @@ defmodule Palladion.Doctor do
   a dependency names it; without, they are reported as unknown.
   """
 
+  alias Palladion.Cluster.Authenticators
   alias Palladion.{Config, ConfigError, Native}
-  alias Palladion.Doctor.{Network, Observations, OldTLS, Probes, Report}
+  alias Palladion.Doctor.{Answers, Network, Observations, OldTLS, Probes, Report}
 
   @default_port 9042
 
@@ -61,7 +62,8 @@ defmodule Palladion.Doctor do
   Those of `Palladion`, of which these matter:
 
     * `tls:` - as for a cluster; default `true`, so the system's roots are trusted
-    * `auth:` - default none: then it ends where the server asks for a login
+    * `auth:` - default none: then it ends where the server asks for a login, unless the client
+      certificate is the login. Functions, files and authenticators are asked as by a cluster
     * `connect_timeout:`, `tls_timeout:`, `login_timeout:` - in ms, of each connection; defaults
       as for a cluster
     * `otp_app:` with `name:` - takes the options of a configured cluster; those given win
@@ -103,6 +105,7 @@ defmodule Palladion.Doctor do
   defp environment do
     %{
       native: Native,
+      answer: &Authenticators.start_link/1,
       resolve: &Network.resolve/2,
       dial: &Network.dial/3,
       old_tls: &OldTLS.ask/5,
@@ -111,12 +114,14 @@ defmodule Palladion.Doctor do
   end
 
   defp examine_all(config, environment) do
-    native = Config.to_native(config)
+    Answers.during(config, environment, fn callbacks ->
+      native = config |> Config.to_native() |> Map.put(:callbacks, callbacks)
 
-    for point <- native.contact_points do
-      {native, settings} = for_endpoint(config, native, point)
-      point |> examine(native, settings, environment) |> Report.build()
-    end
+      for point <- native.contact_points do
+        {native, settings} = for_endpoint(config, native, point)
+        point |> examine(native, settings, environment) |> Report.build()
+      end
+    end)
   end
 
   # A name that is given for the endpoint is its verified name, unless there is one for all.
@@ -143,11 +148,12 @@ defmodule Palladion.Doctor do
       client_certificate: false,
       session_cache: false,
       expiry_warning: nil,
-      login: config.auth != nil
+      login: config.auth != nil,
+      by_certificate: false
     }
   end
 
-  defp settings(config, %{tls: tls}) do
+  defp settings(config, %{tls: tls} = native) do
     %{
       tls: true,
       verify: tls.verify,
@@ -157,9 +163,14 @@ defmodule Palladion.Doctor do
       client_certificate: tls.cert_chain != [],
       session_cache: tls.session_cache != nil,
       expiry_warning: expiry_warning(config.tls),
-      login: config.auth != nil
+      login: config.auth != nil,
+      by_certificate: tls.cert_chain != [] and by_certificate?(native.auth)
     }
   end
+
+  defp by_certificate?(nil), do: true
+  defp by_certificate?(%{method: {:sasl, %{mechanisms: [:external]}}}), do: true
+  defp by_certificate?(_other), do: false
 
   @expiry_warning 30
 

@@ -14,12 +14,18 @@ defmodule Palladion.Native do
   def secret_new(_value), do: not_loaded()
   def read_pkcs12(_file, _password), do: not_loaded()
   def probe(_request, _ref), do: not_loaded()
+  def sigv4_region(_request), do: not_loaded()
+
+  def callbacks_new, do: not_loaded()
+  def callbacks_adopt(_callbacks), do: not_loaded()
+  def callbacks_answer(_callbacks, _id, _answer), do: not_loaded()
 
   def cluster_new(_config, _supervisor, _workers, _decoders), do: not_loaded()
   def cluster_close(_handle, _ref, _grace), do: not_loaded()
   def cluster_adopt(_handle, _role), do: not_loaded()
   def cluster_reconnect(_handle, _ref), do: not_loaded()
   def tls_reload(_handle, _tls, _ref), do: not_loaded()
+  def auth_update(_handle, _auth), do: not_loaded()
   def cluster_status(_handle), do: not_loaded()
   def cluster_stats(_handle), do: not_loaded()
   def take_events(_handle, _role), do: not_loaded()

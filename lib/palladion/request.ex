@@ -470,7 +470,7 @@ defmodule Palladion.Request do
 
     result =
       if result.kind == :schema_change,
-        do: %{result | schema_agreement: agreement(context, native)},
+        do: %{result | schema_agreement: agreement(context, result, native)},
         else: result
 
     # Last, for the request takes until the nodes agree.
@@ -482,19 +482,24 @@ defmodule Palladion.Request do
     failed(context, error, operation, attempt)
   end
 
-  defp agreement(context, native) do
+  defp agreement(context, result, native) do
     node = coordinator(native)
-    options = RequestOptions.at(context.entry, :one, {:first, node})
 
-    SchemaAgreement.wait(context, fn context, statement ->
-      with {:ok, native} <- call(context, {:query, statement, options}) do
+    SchemaAgreement.wait(context, result.schema_change, fn context, statement, where ->
+      with {:ok, native} <- call(context, {:query, statement, question(context, where, node)}) do
         # Another one, where that has gone, may not have heard of the change.
-        if node == coordinator(native),
+        if where == :anywhere or node == coordinator(native),
           do: {:ok, Result.from_native(native).rows},
           else: {:error, {:no_connection, %{}}}
       end
     end)
   end
+
+  defp question(context, :there, node), do: RequestOptions.at(context.entry, :one, {:first, node})
+
+  # Read by a majority, so that no replica answers that hasn't heard of the change.
+  defp question(context, :anywhere, _node),
+    do: RequestOptions.at(context.entry, :local_quorum, nil)
 
   defp coordinator(native), do: elem(native, tuple_size(native) - 1)
 

@@ -7,6 +7,7 @@ defmodule Palladion.RetryPolicy do
   | value | what follows |
   |---|---|
   | `:default`, `{:default, max_attempts: 5}` | `Palladion.RetryPolicies.Default`: another attempt where that does no harm and may help |
+  | `:keyspaces`, `{:keyspaces, max_attempts: 8}` | `Palladion.RetryPolicies.Keyspaces`: the same node a moment later, as Amazon Keyspaces wants it |
   | `:none` | `Palladion.RetryPolicies.None`: the error is the caller's |
   | `MyApp.Retry`, `{MyApp.Retry, options}` | what this module says, which has this behaviour |
 

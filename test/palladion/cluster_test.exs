@@ -86,6 +86,46 @@ defmodule Palladion.ClusterTest do
     end
   end
 
+  describe "updating the login" do
+    test "of a cluster without TLS sends no password that may not be sent" do
+      name = :"plain_#{System.unique_integer([:positive])}"
+      start_supervised!({Palladion, name: name, contact_points: ["127.0.0.1:1"], tls: false})
+
+      assert {:error, %ConfigError{name: ^name, problems: [problem]}} =
+               Palladion.update_auth(name, username: "ann", password: "hunter2")
+
+      assert problem.reason == :plaintext_password
+    end
+
+    test "finds all that is wrong, and shows nothing of it" do
+      name = :"secure_#{System.unique_integer([:positive])}"
+      tls = [cacerts: [Certificates.chain().root], expiry_warning: false]
+      start_supervised!({Palladion, name: name, contact_points: ["127.0.0.1:1"], tls: tls})
+
+      for {changes, path} <- [
+            {[passwort: "hunter2"], [:auth, :passwort]},
+            {[password: "hunter2"], [:auth, :username]},
+            {"hunter2", [:auth]},
+            {%{password: "hunter2"}, [:auth]},
+            {[{:password, "hunter2"} | "hunter2"], [:auth]}
+          ] do
+        assert {:error, %ConfigError{name: ^name, problems: problems} = error} =
+                 Palladion.update_auth(name, changes)
+
+        assert path in Enum.map(problems, & &1.path)
+        refute inspect(error) =~ "hunter2"
+      end
+
+      assert Palladion.update_auth(name, username: "ann", password: "hunter2") == :ok
+      assert Palladion.update_auth(name, username: "bob") == :ok
+    end
+
+    test "of a cluster that there isn't" do
+      assert {:error, %ConnectionError{reason: :unknown_cluster}} =
+               Palladion.update_auth(:nobody, [])
+    end
+  end
+
   # Nobody listens there.
   defp start(key) do
     name = {:via, Registry, {__MODULE__.Registry, key}}

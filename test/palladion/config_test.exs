@@ -3,7 +3,7 @@ defmodule Palladion.ConfigTest do
 
   import Palladion.Test.Certificates, only: [tmp_dir: 1]
 
-  alias Palladion.{Config, ConfigError, Secret}
+  alias Palladion.{Config, ConfigError}
   alias Palladion.Test.Certificates, as: Make
 
   @secret "hunter2"
@@ -119,7 +119,9 @@ defmodule Palladion.ConfigTest do
             {:cacertfile, "it belongs into tls: [...]"},
             {:max_queue, "it belongs into pool: [...]"},
             {:nodes, "it is called contact_points: [...] here"},
-            {:max_attempts, "it belongs into retry: {:default, [...]}"},
+            {:max_attempts,
+             "it belongs into retry: {:default, [...]} or retry: {:keyspaces, [...]}"},
+            {:region, "it is called auth: [sigv4: [region: ...]] here"},
             {:remote_nodes, "it belongs into load_balancing: {:round_robin, [...]}"},
             {:debounce, "it belongs into topology: [...]"},
             {:load_balancing_policy, "it is called load_balancing: ... here"},
@@ -131,6 +133,9 @@ defmodule Palladion.ConfigTest do
             {:ssl_options, "it is called tls: [...] here"},
             {:ssl_context, "it is called tls: [...] here"},
             {:auth_provider, "it is called auth: [...] here"},
+            {:authenticator, "it belongs into auth: [...]"},
+            {:aws_access_key_id, "it is called auth: [sigv4: [access_key_id: ...]] here"},
+            {:access_key_id, "it belongs into auth: [sigv4: [...]]"},
             {:tls_session_cache_enabled,
              "it is called tls: [session_cache: false] or [...] here"},
             {:tls_session_cache_size, "it is called tls: [session_cache: [size: ...]] here"},
@@ -225,9 +230,16 @@ defmodule Palladion.ConfigTest do
         auth: [username: "app", password: @secret]
       ]
 
-      assert {:ok, %{auth: %{password: %Secret{}}} = raw} = Config.parse(options)
-      assert {:ok, %{auth: %{password: %Secret{}}} = sealed} = Config.parse(Config.seal(options))
-      assert put_in(raw.auth.password, nil) == put_in(sealed.auth.password, nil)
+      assert {:ok, raw} = Config.parse(options)
+      assert {:ok, sealed} = Config.parse(Config.seal(options))
+      assert without_secret(raw) == without_secret(sealed)
+    end
+
+    # A reference is like no other.
+    defp without_secret(%{auth: %{method: {:sasl, sasl}} = auth} = config) do
+      assert %{credentials: {:static, %{password: ref}}} = sasl
+      assert is_reference(ref)
+      %{config | auth: %{auth | method: nil, source: nil}}
     end
 
     test "sealed mistakes are the same mistakes" do
@@ -369,12 +381,16 @@ defmodule Palladion.ConfigTest do
                session_cache: %{size: 100, ttl: 3_600, max_lineage: 86_400}
              }
 
-      assert is_reference(native_auth.password)
+      assert {:sasl, %{credentials: {:static, %{password: password} = login}}} =
+               native_auth.method
 
-      assert Map.delete(native_auth, :password) == %{
-               username: "app",
+      assert is_reference(password)
+      assert Map.delete(login, :password) == %{username: "app", authorization_id: nil}
+
+      assert Map.delete(native_auth, :method) == %{
                require_auth: true,
-               allowed_authenticators: []
+               allowed_authenticators: [],
+               timeout: 5_000
              }
     end
   end
@@ -424,7 +440,13 @@ defmodule Palladion.ConfigTest do
       assert %{debounce: 6, refresh_interval: 7} = config.topology
       assert %{timeout: 5, interval: 3} = config.schema_agreement
       assert %{verified_name: "b", cacerts: [_]} = config.tls
-      assert %{username: "app", password: %Secret{}, require_auth: false} = config.auth
+      assert %{method: {:sasl, %{credentials: login}}, require_auth: false} = config.auth
+      assert {:static, %{username: "app"}} = login
+
+      # Another way to log in takes the place of the one below.
+      function = fn _endpoint -> nil end
+      assert {:ok, config} = Config.load(options ++ [auth: [credentials: function]])
+      assert {:credentials, _sealed} = config.auth.ask
 
       # What is no list replaces the whole of a section.
       assert {:ok, %{tls: nil, auth: nil}} = Config.load(options ++ [tls: false, auth: nil])
@@ -490,76 +512,12 @@ defmodule Palladion.ConfigTest do
 
       auth = [username: "app", password: password, allow_plaintext_password: true]
 
-      assert {:ok, %{auth: %{password: %Secret{}}}} =
+      assert {:ok, %{auth: %{method: {:sasl, _}}}} =
                Config.load(in_environment(tls: false, auth: auth))
 
       assert_received {:called, loader, {:dictionary, []}}
       assert loader != test
       refute Process.alive?(loader)
-    end
-  end
-
-  describe "reload_tls/4" do
-    test "reads what was given once more, with changes over it", context do
-      %{chain: chain} = context
-      %{tmp_dir: dir} = tmp_dir(context)
-      file = Make.write!(dir, "ca.pem", Make.pem(chain.root))
-      options = [name: MyApp.DB, tls: [cacertfile: file, cert: chain.leaf, key: chain.key]]
-      assert {:ok, config} = Config.load(options)
-
-      other = Make.chain()
-      Make.write!(dir, "ca.pem", Make.pem(other.root))
-      assert {:ok, tls} = Config.reload_tls(config.name, config.tls, versions: [:"tlsv1.3"])
-      assert %{cacerts: [root], cert_chain: [leaf], versions: [:"tlsv1.3"]} = tls
-      assert {root, leaf} == {other.root, chain.leaf}
-      assert Map.keys(Config.TLS.to_native(tls)) == Map.keys(Config.to_native(config).tls)
-    end
-
-    test "also of an application's environment", %{chain: chain} do
-      assert {:ok, config} = Config.load(in_environment(tls: [cacerts: [chain.root]]))
-      assert {:ok, %{cacerts: [_]}} = Config.reload_tls(config.name, config.tls, [])
-    end
-
-    test "names the cluster in what is wrong, and shows nothing", %{chain: chain} do
-      assert {:ok, config} = Config.load(name: MyApp.DB, tls: [cacerts: [chain.root]])
-
-      for {changes, reason} <- [
-            {[cacertfile: "none.pem"], :unreadable},
-            {[passwrd: @secret], :unknown_option},
-            {[key: @secret, cert: chain.leaf], :invalid_value},
-            {[key_log: @secret], :needs_restart},
-            {@secret, :invalid_value}
-          ] do
-        assert {:error, %ConfigError{name: MyApp.DB} = error} =
-                 Config.reload_tls(MyApp.DB, config.tls, changes)
-
-        assert [%{reason: ^reason}] = error.problems
-        refute inspect(error) =~ @secret
-        refute Exception.message(error) =~ @secret
-      end
-    end
-
-    test "runs functions where nobody can look", %{chain: chain} do
-      test = self()
-
-      key = fn ->
-        send(test, {:called, self()})
-        chain.key
-      end
-
-      tls = [cacerts: [chain.root], cert: chain.leaf, key: key]
-      assert {:ok, config} = Config.load(name: MyApp.DB, tls: tls)
-      assert_received {:called, first}
-      assert {:ok, %{key: {:sec1, %Secret{}}}} = Config.reload_tls(config.name, config.tls, [])
-      assert_received {:called, second}
-      assert first != second and test not in [first, second]
-    end
-
-    test "takes no longer than it may", %{chain: chain} do
-      assert {:ok, config} = Config.load(name: MyApp.DB, tls: [cacerts: [chain.root]])
-      changes = [cert: chain.leaf, key: fn -> Process.sleep(:infinity) end]
-      assert {:error, error} = Config.reload_tls(MyApp.DB, config.tls, changes, 20)
-      assert [%{reason: :timeout}] = error.problems
     end
   end
 

@@ -39,6 +39,21 @@ defmodule Palladion.ConnectionErrorTest do
     end
   end
 
+  test "what is wrong with a login is told with where to look" do
+    for {reason, advice} <- [
+          auth_required: ["username: ", "credentials:", "sigv4:", "authenticator:", "certfile: "],
+          mechanism_refused: ["mechanism: "],
+          signature_refused: ["clock", "region: ", "IAM policy", "session token"],
+          credentials_missing: ["AWS_ACCESS_KEY_ID", "profile: ", "access_key_id: "],
+          credentials_timeout: ["timeout: "],
+          authenticator_timeout: ["timeout: "],
+          server_not_authentic: ["may not be your server"]
+        ] do
+      message = Exception.message(%ConnectionError{reason: reason})
+      for text <- advice, do: assert(message =~ text)
+    end
+  end
+
   # Kinds cross as names; what the native library says must have a text here.
   test "the native library has no other reasons" do
     source = File.read!(Path.expand("../../native/nif/src/errors.rs", __DIR__))
@@ -73,6 +88,7 @@ defmodule Palladion.ConnectionErrorTest do
           {%{timeout: 5_000}, "after 5000 ms"},
           {%{address: "10.0.0.1:9042"}, ~s{at "10.0.0.1:9042"}},
           {%{class: "com.example.Auth"}, ~s{its authenticator is "com.example.Auth"}},
+          {%{mechanism: "SCRAM-SHA-256"}, ~s{the mechanism is "SCRAM-SHA-256"}},
           {%{server_message: "no"}, ~s{the server says "no"}},
           {%{detail: "BadDer"}, ~s{"BadDer"}},
           {%{errno: 111}, "error code 111"},

@@ -41,14 +41,19 @@ defmodule Palladion.DoctorTest do
     assert {second.tls.versions, second.cql} == {[:"tlsv1.2"], false}
     assert %{host: "db1.example", port: 9042, address: "10.0.0.1", resume: true} = first
     assert %{connect_timeout: 17, tls_timeout: 5_000, login_timeout: 10_000} = first
-    assert %{auth: %{username: "ann", password: secret}, tls: %{cacerts: @cacerts}} = first
+
+    assert {:sasl, %{credentials: {:static, %{username: "ann", password: secret}}}} =
+             first.auth.method
+
     assert is_reference(secret)
+    assert %{tls: %{cacerts: @cacerts}} = first
     assert is_binary(first.driver_version)
     assert first.workers in 1..64 and first.decoders in 1..64
 
     assert Enum.sort(Map.keys(first)) == [
              :address,
              :auth,
+             :callbacks,
              :client_id,
              :connect_timeout,
              :cql,
@@ -202,6 +207,26 @@ defmodule Palladion.DoctorTest do
     Library.reply(fn _ -> {:error, {:bad_config, %{option: "tls.key", detail: "too weak"}}} end)
     error = assert_raise ConfigError, fn -> run(options()) end
     assert Exception.message(error) =~ "tls.key: can't be used: too weak"
+  end
+
+  test "what a login asks is answered while it looks, by whoever does so in a cluster" do
+    Library.reply(&all_well/1)
+    test = self()
+
+    answer = fn %{callbacks: callbacks, auth: auth, config: config} ->
+      {:ok, process} = Agent.start_link(fn -> nil end)
+      send(test, {:answering, process, callbacks, auth == config.auth})
+      {:ok, process}
+    end
+
+    auth = [credentials: fn _endpoint -> flunk("nobody logs in here") end]
+    assert [_report] = run(options(auth: auth), environment(answer: answer))
+    assert_received {:answering, process, callbacks, true}
+    refute Process.alive?(process)
+    assert [%{callbacks: ^callbacks}, %{callbacks: ^callbacks}] = requests()
+
+    silent = fn _argument -> flunk("there is nothing to ask") end
+    assert [_report] = run(options(), environment(answer: silent))
   end
 
   test "nothing stays in the mailbox, and nothing secret shows" do

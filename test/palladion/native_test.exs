@@ -119,7 +119,8 @@ defmodule Palladion.NativeTest do
           auth: [username: "ann", password: @planted]
         )
 
-      good = Palladion.Config.to_native(config)
+      {:ok, callbacks} = Native.callbacks_new()
+      good = config |> Palladion.Config.to_native() |> Map.put(:callbacks, callbacks)
 
       # The library has no use for it yet.
       read = Map.delete(good, :protocol_version)

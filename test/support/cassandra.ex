@@ -86,7 +86,7 @@ defmodule Palladion.Test.Cassandra do
   end
 
   @doc """
-  A running server: `:plain`, `:tls`, `:mtls` or `:mtlsauth` (`bin/cassandra help` tells the differences).
+  A running server: `:plain`, `:tls`, `:mtls`, `:mtlsauth` or `:mtlsfallback` (`bin/cassandra help` tells the differences).
 
   `name:` is for a node that isn't shared with tests that don't name it; `env:` has more of the script's variables for such a
   node, as `%{"CASS_SSL" => "jdk"}`.
@@ -124,6 +124,10 @@ defmodule Palladion.Test.Cassandra do
   @doc "What a node has written to its standard output and error since it was started."
   @spec output(server) :: String.t()
   def output(server), do: read!(server, "logs/stdout.log")
+
+  @doc "What a node has logged since it was started."
+  @spec log(server) :: String.t()
+  def log(server), do: read!(server, "logs/system.log")
 
   @doc "A node's configuration, `cassandra.yaml`."
   @spec yaml(server) :: String.t()

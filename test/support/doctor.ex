@@ -41,7 +41,8 @@ defmodule Palladion.Test.Doctor do
         client_certificate: false,
         session_cache: true,
         expiry_warning: 30,
-        login: true
+        login: true,
+        by_certificate: false
       },
       Map.new(changes)
     )
@@ -93,6 +94,7 @@ defmodule Palladion.Test.Doctor do
         "PROTOCOL_VERSIONS" => ["3/v3", "4/v4", "5/v5"]
       },
       authenticator: "org.apache.cassandra.auth.PasswordAuthenticator",
+      mechanism: "PLAIN",
       login: :ok
     }
   end
@@ -122,6 +124,8 @@ defmodule Palladion.Test.Doctor do
     @doc "`fun` gets the request, and gives the report or `{:error, {kind, map}}`."
     def reply(fun), do: Process.put(__MODULE__, fun)
 
+    def callbacks_new, do: {:ok, make_ref()}
+
     def probe(request, ref) do
       [owner | _] = Process.get(:"$callers")
       send(owner, {:probe, request})
@@ -139,6 +143,7 @@ defmodule Palladion.Test.Doctor do
     Map.merge(
       %{
         native: Library,
+        answer: fn _argument -> Agent.start_link(fn -> nil end) end,
         resolve: fn _host, _timeout -> {:ok, ["10.0.0.1"]} end,
         dial: fn _address, _port, _timeout -> :ok end,
         old_tls: fn _version, _address, _port, _sni, _timeout -> :refused end,

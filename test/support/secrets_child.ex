@@ -9,7 +9,8 @@ defmodule Palladion.Test.SecretsChild do
 
   import Palladion.Test.ChildVM, only: [say: 1, hear: 0]
 
-  alias Palladion.Cluster.Certificates
+  alias Palladion.Cluster.{Authenticators, Certificates}
+  alias Palladion.Test.Authenticators.Scripted
   alias Palladion.Test.Clusters
 
   @app :secrets_child
@@ -36,6 +37,18 @@ defmodule Palladion.Test.SecretsChild do
 
     look(dir, "before", good ++ given)
     say({:reloaded, crash_in_reload(argument, fn -> look(dir, "reloading", good ++ given) end)})
+
+    # Those that are refused may have put a wrong login in force.
+    {cluster, names} = argument.update
+    refused = for name <- argument.bad, do: update(cluster, name, argument.secrets)
+    write(dir, "refused_updates", {canary, refused})
+
+    say(
+      {:updated,
+       for(name <- names, do: {update(cluster, name, argument.secrets), log_in(cluster)})}
+    )
+
+    say({:updated, crash_in_update(argument, fn -> look(dir, "updating", good ++ given) end)})
     for {name, _} <- good ++ given, do: crash(name)
     for {name, _} <- good ++ given, do: wait_until_back(name)
     look(dir, "after", good ++ given)
@@ -61,6 +74,44 @@ defmodule Palladion.Test.SecretsChild do
     end_as(hear())
   end
 
+  @doc "A child that is halted while logins have secrets in hand: a function's, and an authenticator's."
+  def main_while_logging_in(argument) do
+    parent = self()
+
+    sensitive(fn ->
+      put_environment(argument.secrets)
+
+      for name <- argument.names do
+        options = Application.get_env(@app, name)
+        Application.put_env(@app, name, Keyword.update!(options, :auth, &holding(&1, parent)))
+      end
+    end)
+
+    plant(argument.canary)
+    for name <- argument.names, do: {_name, {:ok, _pid}} = start_supervised(name)
+    for _name <- argument.names, do: receive(do: (:holding -> :ok))
+    say(:done)
+    end_as(hear())
+  end
+
+  defp holding([authenticator: {_module, options}], parent),
+    do: [authenticator: {Scripted, [new: fn _endpoint -> hold(parent, options) end]}]
+
+  defp holding(auth, parent), do: [credentials: fn _endpoint -> hold(parent, auth) end]
+
+  # On the heap of who hangs, small and large, and in its dictionary.
+  defp hold(parent, secret) do
+    Process.put(:held, inspect(secret))
+
+    copies =
+      {Process.get(:held), String.duplicate(Process.get(:held), 9),
+       String.to_charlist(Process.get(:held))}
+
+    send(parent, :holding)
+    Process.sleep(:infinity)
+    copies
+  end
+
   defp hang(parent) do
     send(parent, :reading)
     Process.sleep(:infinity)
@@ -73,7 +124,9 @@ defmodule Palladion.Test.SecretsChild do
   # ---- secrets
 
   defp put_environment(path) do
-    for {name, options} <- read(path), do: Application.put_env(@app, name, options)
+    {variables, options} = path |> read() |> Keyword.pop(:environment, [])
+    System.put_env(variables)
+    for {name, options} <- options, do: Application.put_env(@app, name, options)
     :ok
   end
 
@@ -106,6 +159,26 @@ defmodule Palladion.Test.SecretsChild do
     end
   end
 
+  @doc "Credentials that a function gives, as an application has them that asks a vault."
+  def login(_endpoint, username, password), do: [username: username, password: password]
+
+  @doc "The same, in a closure."
+  def closure(username, password), do: fn endpoint -> login(endpoint, username, password) end
+
+  @doc "Credentials for AWS, likewise."
+  def keys(id, secret, token),
+    do: [access_key_id: id, secret_access_key: secret, session_token: token]
+
+  @doc "What goes wrong with the secret in hand."
+  def failing(how, secret), do: fn _endpoint -> fail(nil, how, secret) end
+
+  @doc false
+  def fail(_endpoint, :raise, secret), do: raise(secret)
+  def fail(_endpoint, :clause, secret), do: String.to_integer(secret)
+  def fail(_endpoint, :throw, secret), do: throw(secret)
+  def fail(_endpoint, :exit, secret), do: exit({:secret, secret})
+  def fail(_endpoint, :nonsense, secret), do: {:secret, [secret]}
+
   # ---- clusters under a user's supervisors
 
   defp start_supervised(name) do
@@ -122,14 +195,43 @@ defmodule Palladion.Test.SecretsChild do
     end)
   end
 
+  # With the changes of a name, or the options of one.
+  defp update(cluster, name, path) do
+    sensitive(fn ->
+      options = Keyword.get(read(path), name)
+      given? = Keyword.keyword?(options) and Keyword.has_key?(options, :auth)
+      Palladion.update_auth(cluster, if(given?, do: options[:auth], else: options))
+    end)
+  end
+
+  defp log_in(cluster), do: Palladion.reconnect(cluster, 20_000)
+
+  defp crash_in_reload(%{crash_in_reload: {cluster, given}, secrets: path}, look),
+    do:
+      crash_with(
+        cluster,
+        Certificates,
+        for(name <- given, do: fn -> reload(cluster, name, path) end),
+        look
+      )
+
+  defp crash_in_update(%{crash_in_update: {cluster, given}, secrets: path}, look),
+    do:
+      crash_with(
+        cluster,
+        Authenticators,
+        for(name <- given, do: fn -> update(cluster, name, path) end),
+        look
+      )
+
   # One is under way, the next waits, and what they bring is in the state of a process that crashes; before that it is in messages.
-  defp crash_in_reload(%{crash_in_reload: {cluster, given}, secrets: path}, look) do
-    process = List.keyfind(Supervisor.which_children(cluster), Certificates, 0) |> elem(1)
+  defp crash_with(cluster, child, callers, look) do
+    process = List.keyfind(Supervisor.which_children(cluster), child, 0) |> elem(1)
     :ok = :sys.suspend(process)
-    callers = for name <- given, do: Task.async(fn -> reload(cluster, name, path) end)
+    callers = Enum.map(callers, &Task.async/1)
 
     Clusters.eventually("they are asked for", fn ->
-      Process.info(process, :message_queue_len) == {:message_queue_len, length(given)}
+      Process.info(process, :message_queue_len) == {:message_queue_len, length(callers)}
     end)
 
     look.()

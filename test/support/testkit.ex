@@ -50,10 +50,14 @@ defmodule Palladion.Test.Testkit do
 
   Options: `tls:` (`true`, the default, `false` or a list of `"1.2"` and `"1.3"`), `tickets:` (of
   TLS 1.3), `tls12:` (`[:tickets, :ids]`), `ciphers:` (IANA names) and `groups:` if not all,
-  `client_auth:` (`:none`, `:required`), `cert:` (names; `[]` for a certificate without subject
+  `client_auth:` (`:none`, `:required`, `:optional`), `cert:` (names; `[]` for a certificate without subject
   alternative names), `common_name:`, `validity:` (`:valid`, `:expired`, `:not_yet` or seconds),
-  `issuer:` (`:ca`, `:unrelated`, `:self`), `is_ca:` (whether it says CA:TRUE), `crl_urls:`, `user:`, `password:`, `authenticator:`, `supported:` (a map of lists),
+  `issuer:` (`:ca`, `:unrelated`, `:self`), `is_ca:` (whether it says CA:TRUE), `crl_urls:`, `supported:` (a map of lists),
   `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`, `handshake_delay:` (ms).
+
+  Who may log in: `user:`, `password:`, `authenticator:` (a class), `method:` (a mechanism, as `:scram_sha_256`; `:sigv4`,
+  `:certificate`, `:script`) or `mechanisms:` (names, of which the client chooses one), and what the binary's help has beside
+  these under LOGIN, as `iterations:`, `final: :challenge`, `last_message: :wrong`, `hang_after: 1`, or `region:`.
   """
   @spec start_server(keyword) :: t
   def start_server(opts \\ []) do
@@ -133,7 +137,8 @@ defmodule Palladion.Test.Testkit do
   What is known of the last connections, oldest first: `id`, `peer`, `open`, `handshake` (`:plain`,
   `:full`, `:hello_retry`, `:resumed`), `tls_version`, `server_name`, `client_cert`,
   `client_fingerprint` (its SHA-256 in hexadecimal digits), `user`,
-  `keyspace`, `registered` and `startup`, a map of the STARTUP options.
+  `keyspace`, `registered` and `startup`, a map of the STARTUP options. Of the login: `mechanism`, `rounds` (responses), `tokens`
+  (theirs, as bytes or nil), `authorization_id`, `access_key_id`, `session_token` and `refused`, the last refusal's text.
   """
   @spec connections(t) :: [map]
   def connections(server) do
@@ -201,7 +206,7 @@ defmodule Palladion.Test.Testkit do
   @doc "Changes the password."
   def set_password(server, password), do: done(server, "set_password", password: password)
 
-  @doc "Changes who may log in: `user:`, `password:`, `authenticator:`; with none, nobody has to."
+  @doc "Changes who may log in: options as in `start_server/1`; with none, nobody has to."
   def set_login(server, opts \\ []), do: done(server, "set_login", opts)
 
   @doc "Accepts connections, but answers nothing, not even a TLS handshake."
@@ -395,8 +400,24 @@ defmodule Palladion.Test.Testkit do
       client_fingerprint: pairs["client_fingerprint"],
       user: pairs["user"],
       keyspace: pairs["keyspace"],
+      mechanism: pairs["mechanism"],
+      rounds: String.to_integer(pairs["rounds"] || "0"),
+      tokens: tokens(pairs),
+      authorization_id: pairs["authorization_id"],
+      access_key_id: pairs["access_key_id"],
+      session_token: pairs["session_token"],
+      refused: pairs["refused"],
       registered: String.split(pairs["registered"], ",", trim: true),
       startup: Porter.parse_pairs(pairs["startup"])
     }
   end
+
+  # An empty token is no text, either.
+  defp tokens(%{"tokens" => tokens, "rounds" => rounds}) when rounds != "0",
+    do: tokens |> String.split(",") |> Enum.map(&token/1)
+
+  defp tokens(_pairs), do: []
+
+  defp token("null"), do: nil
+  defp token(hex), do: Base.decode16!(hex, case: :mixed)
 end

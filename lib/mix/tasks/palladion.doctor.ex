@@ -17,8 +17,8 @@ defmodule Mix.Tasks.Palladion.Doctor do
   the insecure ones included; its certificates with subjects, issuers, names, keys, expiries
   and fingerprints; whether they are trusted, and are for the right name; whether a client
   certificate is asked for; whether sessions are resumed, with TLS 1.3 and 1.2; the versions of
-  CQL and of the protocol, compression, the authenticator; and whether the login is
-  accepted, where one is given. `Palladion.Doctor` has an example, and does the same in a release.
+  CQL and of the protocol, compression, the authenticator; and by which mechanism the
+  login is accepted, where one is given. `Palladion.Doctor` has an example, and does the same in a release.
 
   ## Options
 
@@ -35,7 +35,15 @@ defmodule Mix.Tasks.Palladion.Doctor do
     * `--username NAME` - log in. The password is asked for, unless one of these says where it is:
       * `--password-env VARIABLE` - in an environment variable
       * `--password-stdin` - in the first line of the standard input
-    * `--allow-plaintext-password` - needed to send it with `--no-tls`
+    * `--mechanism NAME` - the SASL mechanism, such as `SCRAM-SHA-256`, `EXTERNAL` or `ANONYMOUS`; the
+      last two need no name and no password. Can be repeated, in order of preference, which is then
+      negotiated (default: by the server's authenticator)
+    * `--authorization-id NAME` - the role to act as, where it isn't that of the name
+    * `--allow-plaintext-password` - needed to send a password with `--no-tls`
+    * `--sigv4` - log in to Amazon Keyspaces with the credentials that AWS' tools take: environment,
+      profile, role
+      * `--region NAME` - of the signature (default: that of the environment or the profile)
+      * `--aws-profile NAME` - a profile of AWS' configuration files
     * `--timeout MS` - of each step of each connection (default: those of the configuration)
     * `--otp-app APP`, `--name NAME` - the configured cluster
     * `--json` - one JSON object instead of text; `Palladion.Doctor.Report.to_json/1` describes it.

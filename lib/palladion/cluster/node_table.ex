@@ -116,12 +116,32 @@ defmodule Palladion.Cluster.NodeTable do
   def put_certificates(table, known), do: :ets.insert(table, {:certificates, known})
 
   @doc false
+  # `nil` before there is any, and when the cluster was stopped.
   @spec certificates(t()) :: map() | nil
   def certificates(table) do
     case :ets.lookup(table, :certificates) do
       [{_key, known}] -> known
       [] -> nil
     end
+  rescue
+    ArgumentError -> nil
+  end
+
+  @doc false
+  # The options of logins that are in force, and what else the process that answers them knows.
+  @spec put_auth(t(), map()) :: true
+  def put_auth(table, known), do: :ets.insert(table, {:auth, known})
+
+  @doc false
+  # `nil` when the cluster was stopped.
+  @spec auth(t()) :: map() | nil
+  def auth(table) do
+    case :ets.lookup(table, :auth) do
+      [{_key, known}] -> known
+      [] -> nil
+    end
+  rescue
+    ArgumentError -> nil
   end
 
   @doc false

@@ -127,6 +127,10 @@ defmodule Palladion.Cluster.Server do
     state
   end
 
+  defp handle_event({:credentials, %{error: error}}, state) when error != nil do
+    tell(state, ConnectionError.from_native(error), "; those there are serve until they expire")
+  end
+
   defp handle_event(_other, state), do: state
 
   # One that ended soon is a failure, too.

@@ -6,6 +6,10 @@ defmodule Palladion.Cluster.Signals do
   alias Palladion.{ConnectionError, Node, Telemetry}
   alias Palladion.Cluster.NodeTable
 
+  # By the server, or by us because of what it is or said.
+  @refusals [:bad_credentials, :unknown_authenticator, :mechanism_refused, :signature_refused] ++
+              [:challenge_malformed, :server_not_authentic]
+
   @doc false
   @spec emit({atom(), map()}, %{cluster: Palladion.name(), table: NodeTable.t()}) :: :ok
   def emit({:connection_opened, info}, source) do
@@ -15,8 +19,8 @@ defmodule Palladion.Cluster.Signals do
     Telemetry.execute([:connection, :opened], duration(info), Map.merge(peer, opened))
 
     if info.authenticator do
-      metadata = Map.put(peer, :authenticator, info.authenticator)
-      Telemetry.execute([:login, :stop], duration(info), metadata)
+      login = Map.take(info, [:authenticator, :mechanism])
+      Telemetry.execute([:login, :stop], duration(info), Map.merge(peer, login))
     end
 
     pool(info, peer)
@@ -67,9 +71,9 @@ defmodule Palladion.Cluster.Signals do
     more = %{role: role, retry_in: fields.retry_in}
     Telemetry.execute([:connection, :failed], now(), Map.merge(failed, more))
 
-    if error.reason in [:bad_credentials, :unknown_authenticator] do
-      refused = Map.put(failed, :authenticator, error.details[:class])
-      Telemetry.execute([:login, :refused], now(), refused)
+    if error.reason in @refusals do
+      login = %{authenticator: error.details[:class], mechanism: error.details[:mechanism]}
+      Telemetry.execute([:login, :refused], now(), Map.merge(failed, login))
     end
 
     :ok
@@ -83,6 +87,17 @@ defmodule Palladion.Cluster.Signals do
     lived = duration(%{duration_us: info.lasted_us})
     Telemetry.execute([:connection, :closed], lived, Map.merge(peer, closed))
     pool(info, peer)
+  end
+
+  def emit({:credentials, %{error: nil} = info}, source) do
+    metadata = %{cluster: source.cluster, expires_at: time(info.expires_at)}
+    Telemetry.execute([:credentials, :fetched], now(), metadata)
+  end
+
+  def emit({:credentials, info}, source) do
+    error = ConnectionError.from_native(info.error)
+    metadata = %{cluster: source.cluster, error: error, reason: error.reason}
+    Telemetry.execute([:credentials, :failed], now(), metadata)
   end
 
   def emit({kind, %{node: id}}, source) when kind in [:node_up, :node_down] do
@@ -118,6 +133,16 @@ defmodule Palladion.Cluster.Signals do
       node: Node.host_id(info.node),
       datacenter: node && node.datacenter
     }
+  end
+
+  # What is beyond all calendars is as good as never.
+  defp time(nil), do: nil
+
+  defp time(seconds) do
+    case DateTime.from_unix(seconds) do
+      {:ok, time} -> time
+      {:error, _reason} -> nil
+    end
   end
 
   # "10.0.0.1:9042" or "[::1]:9042"

@@ -14,8 +14,8 @@ defmodule Palladion.Config.Files do
 
   @doc false
   # Keys are among what is read: call it where none stays.
-  @spec read(Path.t()) :: {:ok, binary()} | {:error, failure()}
-  def read(path) do
+  @spec read(Path.t(), most_bytes :: pos_integer()) :: {:ok, binary()} | {:error, failure()}
+  def read(path, most_bytes \\ @most_bytes) do
     path = IO.chardata_to_string(path)
 
     # Opening a pipe waits for its other end: its kind is looked at before. Raw, for otherwise
@@ -23,7 +23,7 @@ defmodule Palladion.Config.Files do
     with {:ok, info} <- :file.read_file_info(path, [:raw]),
          :ok <- regular(elem(info, 2)),
          {:ok, file} <- :file.open(path, [:raw, :read, :binary]) do
-      result = read_on(file, [], 0)
+      result = read_on(file, [], 0, most_bytes)
       :file.close(file)
       result
     end
@@ -34,11 +34,11 @@ defmodule Palladion.Config.Files do
   defp regular(_pipe_or_device), do: {:error, :not_regular}
 
   # By what comes, for a size can be another by now.
-  defp read_on(_file, _read, size) when size > @most_bytes, do: {:error, :too_large}
+  defp read_on(_file, _read, size, most) when size > most, do: {:error, :too_large}
 
-  defp read_on(file, read, size) do
+  defp read_on(file, read, size, most) do
     case :file.read(file, @chunk_bytes) do
-      {:ok, bytes} -> read_on(file, [read | bytes], size + byte_size(bytes))
+      {:ok, bytes} -> read_on(file, [read | bytes], size + byte_size(bytes), most)
       :eof -> {:ok, IO.iodata_to_binary(read)}
       {:error, reason} -> {:error, reason}
     end

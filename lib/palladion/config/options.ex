@@ -4,9 +4,10 @@ defmodule Palladion.Config.Options do
   # check a keyword list against a schema, how to describe a type in an error and in the
   # documentation, and what to suggest for a misspelt name. It knows no option.
   #
-  # A schema is a keyword list `name: [type:, doc:, default:, required:, secret:, value:]`:
-  # `secret` keeps a value out of messages and out of start arguments, `value` replaces
-  # the type's own description in the documentation.
+  # A schema is a keyword list `name: [type:, doc:, default:, required:, secret:, private:, value:]`:
+  # `secret` keeps a value out of messages and out of start arguments, and `private` one that is not
+  # what it must be, for it may be a secret in a wrong place. `value` replaces the type's own
+  # description in the documentation.
 
   import Palladion.ConfigError, only: [problem: 3]
 
@@ -71,9 +72,23 @@ defmodule Palladion.Config.Options do
   defp required?(spec), do: Keyword.get(spec, :required, false)
 
   defp invalid(path, spec, given) do
-    got = if spec[:secret], do: "", else: ", got: #{show(given)}"
-    problem(path, :invalid_value, "must be #{describe(spec[:type])}#{got}")
+    problem(path, :invalid_value, "must be #{describe(spec[:type])}#{got(spec, given)}")
   end
+
+  defp got(spec, given) do
+    cond do
+      spec[:secret] -> ""
+      spec[:private] -> got(given)
+      true -> ", got: #{show(given)}"
+    end
+  end
+
+  @doc false
+  # For the end of a message about an option that a secret may have been given to by mistake: of
+  # anything but an atom or a number nobody knows what is in it.
+  @spec got(term()) :: String.t()
+  def got(value) when is_atom(value) or is_number(value), do: ", got: #{show(value)}"
+  def got(_value), do: ""
 
   @doc false
   # A value as it may stand in a message: short.

@@ -7,9 +7,15 @@ defmodule Palladion.Config.OtherNames do
     address_translator: "endpoint_resolver: ...",
     auth_provider: "auth: [...]",
     authentication: "auth: [...]",
+    authenticator_class: "auth: [allowed_authenticators: [...]]",
+    aws_access_key_id: "auth: [sigv4: [access_key_id: ...]]",
+    aws_region: "auth: [sigv4: [region: ...]]",
+    aws_secret_access_key: "auth: [sigv4: [secret_access_key: ...]]",
+    aws_session_token: "auth: [sigv4: [session_token: ...]]",
     backoff_max: "reconnect: [max: ...]",
     backoff_min: "reconnect: [min: ...]",
     backoff_type: "reconnect: [policy: ...]",
+    boto_session: "auth: [sigv4: ...]",
     encryption: "tls: true",
     endpoint_factory: "endpoint_resolver: ...",
     hosts: "contact_points: [...]",
@@ -22,11 +28,14 @@ defmodule Palladion.Config.OtherNames do
     per_attempt_timeout: "attempt_timeout: ...",
     pool_size: "pool: [size: ...]",
     protocol_version: "protocol: [version: ...]",
+    region: "auth: [sigv4: [region: ...]]",
     reconnection_policy: "reconnect: [policy: ...]",
+    region_name: "auth: [sigv4: [region: ...]]",
     refresh_topology_interval: "topology: [refresh_interval: ...]",
     request_timeout: "timeout: ...",
     retry_policy: "retry: ...",
     retry_strategy: "retry: ...",
+    sasl_kwargs: "auth: [mechanism: ..., username: ..., password: ...]",
     schema_agreement_timeout: "schema_agreement: [timeout: ...]",
     ssl: "tls: true",
     ssl_context: "tls: [...]",
@@ -103,6 +112,66 @@ defmodule Palladion.Config.OtherNames do
     verify_fun: @no_callback
   }
 
+  # Within auth:, what other drivers and libraries of SASL have there.
+  @auth_names %{
+    access_key_id: "sigv4: [access_key_id: ...]",
+    allow_plaintext: "allow_plaintext_password: true",
+    auth_provider: "authenticator: ...",
+    authenticator_class: "allowed_authenticators: [...]",
+    authenticator_classes: "allowed_authenticators: [...]",
+    authorization: "authorization_id: ...",
+    authzid: "authorization_id: ...",
+    aws_access_key_id: "sigv4: [access_key_id: ...]",
+    aws_secret_access_key: "sigv4: [secret_access_key: ...]",
+    aws_session_token: "sigv4: [session_token: ...]",
+    boto_session: "sigv4: ...",
+    credentials_file: "credentials: {:file, path}",
+    login: "username: ...",
+    password_file: "password: {:file, path}",
+    profile: "sigv4: [profile: ...]",
+    proxy_user: "authorization_id: ...",
+    region: "sigv4: [region: ...]",
+    region_name: "sigv4: [region: ...]",
+    role: "username: ...",
+    sasl_mechanism: "mechanism: ...",
+    secret_access_key: "sigv4: [secret_access_key: ...]",
+    session_token: "sigv4: [session_token: ...]",
+    user: "username: ...",
+    username_file: "username: {:file, path}"
+  }
+
+  # Within sigv4:, those of the AWS SDKs.
+  @sigv4_names %{
+    aws_access_key_id: "access_key_id: ...",
+    aws_secret_access_key: "secret_access_key: ...",
+    aws_session_token: "session_token: ...",
+    aws_region: "region: ...",
+    credential_provider: "credentials: ...",
+    credentials_provider: "credentials: ...",
+    default_region: "region: ...",
+    expiration: "expires_at: ..., returned by the function of credentials:,",
+    profile_name: "profile: ...",
+    region_name: "region: ...",
+    secret_key: "secret_access_key: ...",
+    security_token: "session_token: ...",
+    token: "session_token: ..."
+  }
+
+  @session "a session is not needed; leave it out for AWS's default chain, or give " <>
+             "credentials: a function"
+  @password_is_built_in "username: and password: are all that it needs"
+
+  # As modules of Elixir would be called: by the last part of their names.
+  @authenticators %{
+    "PlainTextAuthProvider" => @password_is_built_in,
+    "PlainTextAuthenticator" => @password_is_built_in,
+    "PasswordAuthenticator" => @password_is_built_in,
+    "Password" => @password_is_built_in,
+    "SaslAuthProvider" => "mechanism: has those of SASL, with username: and password:",
+    "SaslAuthenticator" => "mechanism: has those of SASL, with username: and password:",
+    "SigV4AuthProvider" => "sigv4: is what there is for it"
+  }
+
   # Not for a cluster: that no statement of an application may ever be executed twice with harm
   # is nothing that can be promised once.
   @idempotence "it is said with each request here, as idempotent: true"
@@ -118,6 +187,23 @@ defmodule Palladion.Config.OtherNames do
   # For an option within tls:.
   @spec tls(atom()) :: String.t() | nil
   def tls(name), do: called(@tls_names, name) || @tls_hints[name]
+
+  @doc false
+  # For an option within auth:.
+  @spec auth(atom()) :: String.t() | nil
+  def auth(name), do: called(@auth_names, name)
+
+  @doc false
+  # For an option within auth: [sigv4: ...].
+  @spec sigv4(atom()) :: String.t() | nil
+  def sigv4(name) when name in [:boto_session, :session, :boto3_session], do: @session
+  def sigv4(name), do: called(@sigv4_names, name)
+
+  @doc false
+  # For a module that there is not.
+  @spec authenticator(module()) :: String.t() | nil
+  def authenticator(module),
+    do: @authenticators[module |> Atom.to_string() |> String.split(".") |> List.last()]
 
   defp called(names, name) do
     case names do

@@ -4,7 +4,7 @@ defmodule Palladion.Config.Schema do
   # secrets and the documentation all read it here.
 
   alias Palladion.Config.{Options, OtherNames}
-  alias Palladion.Config.Schema.{Policies, TLS}
+  alias Palladion.Config.Schema.{Auth, Policies, TLS}
 
   @any_ms 1..86_400_000
   @count 1..1_000_000
@@ -37,6 +37,13 @@ defmodule Palladion.Config.Schema do
         doc:
           "Reads `config :my_app, MyApp.DB` of that application; options given beside it " <>
             "win, section by section."
+      ],
+      profile: [
+        type: :any,
+        value: "`:keyspaces`",
+        doc:
+          "A service with needs of its own: presets below the options that are given. " <>
+            "`:keyspaces` is Amazon Keyspaces; [its guide](keyspaces.md) has the presets."
       ],
       contact_points: [
         type: :any,
@@ -118,8 +125,8 @@ defmodule Palladion.Config.Schema do
         type: :any,
         default: :default,
         value:
-          "`:default`, `{:default, options}` with [options](#retry-options), `:none`, a module " <>
-            "or `{module, options}`",
+          "`:default`, `{:default, options}` with [options](#retry-options), `:keyspaces`, " <>
+            "`:none`, a module or `{module, options}`",
         doc: "What follows an error of a request: `Palladion.RetryPolicy`. #{@no_secrets}"
       ],
       slow_query_threshold: [
@@ -200,7 +207,9 @@ defmodule Palladion.Config.Schema do
       auth: [
         type: :any,
         value: "[options](#auth-options)",
-        doc: "The login. Without it the cluster connects to servers that ask for none."
+        doc:
+          "The login. Without it the cluster connects to servers that ask for none, or for no " <>
+            "more than the certificate of `tls:`."
       ],
       application_name: [
         type: :string,
@@ -288,43 +297,6 @@ defmodule Palladion.Config.Schema do
   end
 
   @doc false
-  @spec auth() :: Options.schema()
-  def auth do
-    [
-      username: [
-        type: :string,
-        doc: "The role to log in as."
-      ],
-      password: [
-        type: :any,
-        secret: true,
-        value: "a string, a `Palladion.Secret` or a function that returns the string",
-        doc: "Its password."
-      ],
-      require_auth: [
-        type: :boolean,
-        default: true,
-        doc:
-          "Refuse a server that asks for no login: it may not be the one you mean, or its " <>
-            "authentication may be switched off by mistake."
-      ],
-      allow_plaintext_password: [
-        type: :boolean,
-        default: false,
-        doc: "Needed to send a password with `tls: false`, where anyone on the way reads it."
-      ],
-      allowed_authenticators: [
-        type: :any,
-        default: [],
-        value: "a list of Java class names",
-        doc:
-          "Authenticators that may get the password, besides the well-known ones. Others " <>
-            "are refused before anything is sent."
-      ]
-    ]
-  end
-
-  @doc false
   # All of it, for the documentation: heading, where its options go, options.
   @spec sections() :: [{String.t(), String.t() | nil, Options.schema()}]
   def sections do
@@ -332,11 +304,13 @@ defmodule Palladion.Config.Schema do
       {"Options", nil, general()},
       {"TLS options", "tls: [...]", TLS.options()},
       {"Session cache options", "tls: [session_cache: [...]]", TLS.session_cache()},
-      {"Auth options", "auth: [...]", auth()},
+      {"Auth options", "auth: [...]", Auth.options()},
+      {"SigV4 options", "auth: [sigv4: [...]]", Auth.sigv4()},
       {"Pool options", "pool: [...]", pool()},
       {"Protocol options", "protocol: [...]", protocol()},
       {"Reconnect options", "reconnect: [...]", Policies.reconnect()},
       {"Retry options", "retry: {:default, [...]}", Policies.retry()},
+      {"Keyspaces retry options", "retry: {:keyspaces, [...]}", Policies.keyspaces_retry()},
       {"Load balancing options", "load_balancing: {:round_robin, [...]}", Policies.round_robin()},
       {"Topology options", "topology: [...]", Policies.topology()},
       {"Schema agreement options", "schema_agreement: [...]", Policies.schema_agreement()}

@@ -97,6 +97,11 @@ defmodule Palladion.Config.TLS do
   ]
 
   @doc false
+  # Whether we have one to show.
+  @spec certificate?(t()) :: boolean()
+  def certificate?(%__MODULE__{key: key}), do: key != nil
+
+  @doc false
   # Options may be sealed or not.
   @spec parse(term(), (() -> [binary()]) | nil) :: {t() | nil, [ConfigError.problem()]}
   def parse(options, system_roots \\ nil)

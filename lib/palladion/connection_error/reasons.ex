@@ -103,8 +103,10 @@ defmodule Palladion.ConnectionError.Reasons do
         "alternative names, signed by an authority that may sign."
     },
     client_certificate_missing: {
-      "the server wants a certificate from us, and none is configured",
-      "Give tls: [certfile: ..., keyfile: ...], from an authority in the server's truststore."
+      "the server wants a certificate from us, and got none",
+      "Give tls: [certfile: ..., keyfile: ...], from an authority in the server's truststore. If " <>
+        "they are given, and the certificate is the login, the server didn't ask for it: set " <>
+        "require_client_auth: true in its client_encryption_options. The detail says which."
     },
     certificate_rejected: {
       "the server refused our certificate",
@@ -144,12 +146,66 @@ defmodule Palladion.ConnectionError.Reasons do
     },
     auth_required: {
       "the server asks for a login, and none is configured",
-      "Give auth: [username: ..., password: ...]."
+      "Give auth: [username: ..., password: ...], or credentials:, sigv4:, authenticator: or " <>
+        "mechanism: instead; where a certificate is the login, tls: [certfile: ..., keyfile: ...]."
     },
     auth_not_requested: {
       "the server asks for no login, though one is configured",
       "Either it is another server, or its authenticator is AllowAllAuthenticator. If that " <>
         "is as intended, set auth: [require_auth: false]."
+    },
+    mechanism_refused: {
+      "the server doesn't take the login's mechanism",
+      "Name one that the server has as auth: [mechanism: ...], or several in order of preference; " <>
+        "the server's log may say which it has."
+    },
+    challenge_malformed: {
+      "the server sent something that the login's mechanism has no sense for",
+      "Does the server use this mechanism? If so, please report it with the details."
+    },
+    server_not_authentic: {
+      "the server doesn't prove that it knows the password",
+      "It accepted the login all the same, so this may not be your server. It got no query; find " <>
+        "out what answers at that address."
+    },
+    signature_refused: {
+      "the server refused the SigV4 signature",
+      "Check this machine's clock (a few minutes off are too many), that auth: [sigv4: " <>
+        "[region: ...]] is the endpoint's, that the access key is active and its session token " <>
+        "is current, and that its IAM policy allows cassandra:Select on the system tables."
+    },
+    credentials_missing: {
+      "there are no AWS credentials",
+      "The chain looks at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile's files " <>
+        "(auth: [sigv4: [profile: ...]]), web identity, and the container's or instance's role; " <>
+        "auth: [sigv4: [access_key_id: ..., secret_access_key: ...]] does without it."
+    },
+    credentials_failed: {
+      "the login's credentials could not be found out",
+      "Look at the function or the file in auth:, or at the AWS provider, that the detail names; " <>
+        "it is asked again at the next attempt."
+    },
+    credentials_timeout: {
+      "the login's credentials were not there in time",
+      "A function or a file in auth:, or an AWS provider, takes too long. auth: [timeout: ...] " <>
+        "is the limit."
+    },
+    credentials_expired: {
+      "the login's credentials have expired already",
+      "Whatever gives them must give newer ones; check this machine's clock, too."
+    },
+    credentials_invalid: {
+      "the user name or the password can't be sent by the login's mechanism",
+      "The detail says why: a zero byte, for one, is possible nowhere. Take another name, password " <>
+        "or mechanism."
+    },
+    authenticator_failed: {
+      "the module in auth: [authenticator: ...] failed, or refused the login",
+      "The detail names the callback and what it did; no value is shown, as it may be a secret."
+    },
+    authenticator_timeout: {
+      "the module in auth: [authenticator: ...] didn't answer in time",
+      "One of its callbacks waits for something. auth: [timeout: ...] is the limit of each."
     },
     # Protocol
     unsupported_protocol: {

@@ -4,6 +4,7 @@ defmodule Palladion.Doctor.Arguments do
   # asks nobody; where the password comes from is part of the result.
 
   alias Palladion.Config.Options
+  alias Palladion.Doctor.Login
 
   @switches [
     cacertfile: :string,
@@ -20,6 +21,11 @@ defmodule Palladion.Doctor.Arguments do
     username: :string,
     password_env: :string,
     password_stdin: :boolean,
+    mechanism: [:string, :keep],
+    authorization_id: :string,
+    sigv4: :boolean,
+    region: :string,
+    aws_profile: :string,
     allow_plaintext_password: :boolean,
     timeout: :integer,
     otp_app: :string,
@@ -77,10 +83,14 @@ defmodule Palladion.Doctor.Arguments do
          :ok <- name_wanted(given),
          :ok <- cluster(given),
          :ok <- passwords(given),
-         :ok <- tls_wanted(given) do
+         :ok <- tls_wanted(given),
+         {:ok, mechanisms} <- Login.mechanisms(given),
+         :ok <- Login.check(given, mechanisms) do
       {:ok,
        %{
-         options: points(rest) ++ source(given) ++ tls(given) ++ auth(given) ++ timeouts(given),
+         options:
+           points(rest) ++
+             source(given) ++ tls(given) ++ Login.options(given, mechanisms) ++ timeouts(given),
          password: password(given),
          keyfile_password: env(given[:keyfile_password_env]),
          format: if(given[:json], do: :json, else: :text)
@@ -200,15 +210,6 @@ defmodule Palladion.Doctor.Arguments do
       [one] -> one
       many -> many
     end
-  end
-
-  defp auth(given) do
-    options =
-      for switch <- [:username, :allow_plaintext_password],
-          (value = given[switch]) != nil,
-          do: {switch, value}
-
-    if options == [], do: [], else: [auth: options]
   end
 
   defp timeouts(given) do

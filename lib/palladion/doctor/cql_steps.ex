@@ -9,8 +9,8 @@ defmodule Palladion.Doctor.CQLSteps do
 
   @doc false
   @spec build(Observations.t(), Observations.probe() | nil) :: [Step.t(), ...]
-  def build(seen, %{cql: %{} = cql}) do
-    [protocol(cql), authenticator(cql), login(cql.login, cql, seen)]
+  def build(seen, %{cql: %{} = cql} = main) do
+    [protocol(cql), authenticator(cql), login(cql.login, cql, main.tls, seen)]
   end
 
   def build(seen, _main) do
@@ -76,14 +76,37 @@ defmodule Palladion.Doctor.CQLSteps do
 
   # Login
 
-  defp login(state, cql, seen) do
+  defp login(state, cql, tls, seen) do
+    shown? = match?(%{client_certificate_sent: true}, tls)
+
     if Observations.refused?(seen),
       do: Step.not_verified(:login),
-      else: login_tried(state, cql, seen.settings)
+      else: login_tried(state, cql, Map.update!(seen.settings, :by_certificate, &(&1 and shown?)))
   end
 
-  defp login_tried(:ok, _cql, _settings), do: Step.new(:login, :ok, "accepted")
-  defp login_tried({_kind, _details} = failure, _cql, _), do: Step.failed(:login, failure)
+  defp login_tried(:ok, cql, _settings) do
+    case cql[:mechanism] do
+      nil -> Step.new(:login, :ok, "accepted")
+      name -> Step.new(:login, :ok, "accepted (#{name})", data: [mechanism: name])
+    end
+  end
+
+  # The certificate was shown, and isn't the login here.
+  defp login_tried({:auth_required, _details}, cql, %{login: false} = settings),
+    do: login_tried(:not_tried, cql, settings)
+
+  defp login_tried({kind, details} = failure, cql, settings) do
+    mechanism = cql[:mechanism] || details[:mechanism]
+    class = cql.authenticator || details[:class]
+
+    advice =
+      if settings.by_certificate and mechanism in [nil, "EXTERNAL"],
+        do: refused_advice(kind, class),
+        else: []
+
+    data = if mechanism, do: [mechanism: mechanism], else: []
+    Step.failed(:login, failure, [data: data] ++ advice)
+  end
 
   defp login_tried(:not_needed, _cql, %{login: true}) do
     Step.new(:login, :warning, "not asked for, though one is configured")
@@ -94,9 +117,49 @@ defmodule Palladion.Doctor.CQLSteps do
   defp login_tried(:not_tried, %{authenticator: class}, %{login: false}) when is_binary(class) do
     Step.new(:login, :skipped, "not tried: the server asks for one, and none is given",
       reason: :no_login,
-      advice: "Give username: and a password (--username, --password-env) to try it."
+      advice: missing_advice(kind(class))
     )
   end
 
   defp login_tried(:not_tried, _cql, _settings), do: Step.not_reached(:login)
+
+  # What is known of a class by its name: who could log in there, and how.
+  defp kind(class) do
+    case class |> String.split(".") |> List.last() do
+      "MutualTlsWithPasswordFallbackAuthenticator" -> :certificate_or_password
+      "MutualTlsAuthenticator" -> :certificate
+      "CertificateAuthenticator" -> :certificate
+      "HelenusAuthenticator" -> :keyspaces
+      _ -> :other
+    end
+  end
+
+  @password "username: and a password (--username, --password-env)"
+  @certificate "tls: [certfile: ..., keyfile: ...] (--certfile, --keyfile)"
+
+  defp missing_advice(:certificate), do: "Give #{@certificate}: the certificate is the login."
+
+  defp missing_advice(:certificate_or_password),
+    do: "Give #{@certificate}, for the certificate is the login; or #{@password}."
+
+  defp missing_advice(:keyspaces) do
+    "Give sigv4: true (--sigv4, --region) for the credentials that AWS' tools take, or #{@password} " <>
+      "of service-specific credentials."
+  end
+
+  defp missing_advice(:other), do: "Give #{@password} to try it."
+
+  # Of a certificate the general advice, which is about passwords, would lead astray.
+  defp refused_advice(:bad_credentials, class) when is_binary(class) do
+    if kind(class) in [:certificate, :certificate_or_password],
+      do: [
+        advice:
+          "Which name the server takes from the certificate is up to its validator; that name " <>
+            "must belong to a role: system_auth.identity_to_role has those that do, and " <>
+            "ADD IDENTITY adds one."
+      ],
+      else: []
+  end
+
+  defp refused_advice(_kind, _class), do: []
 end

@@ -22,7 +22,8 @@ defmodule Palladion.Doctor.Observations do
 
   @typedoc """
   What was configured: `verified_name` is the one for this endpoint, or `false`; `tls` is `false` where
-  there is no TLS, and then the rest of it means nothing.
+  there is no TLS, and then the rest of it means nothing. `login` says whether there is `auth:`, and
+  `by_certificate` that there is nothing to log in by but the client certificate.
   """
   @type settings :: %{
           tls: boolean(),
@@ -32,7 +33,8 @@ defmodule Palladion.Doctor.Observations do
           client_certificate: boolean(),
           session_cache: boolean(),
           expiry_warning: pos_integer() | nil,
-          login: boolean()
+          login: boolean(),
+          by_certificate: boolean()
         }
 
   @typedoc "What `Palladion.Native.probe/2` reports"

@@ -37,7 +37,7 @@ defmodule Palladion.Doctor.Probes do
     {workers, decoders} = Application.threads()
 
     native
-    |> Map.take([:auth, :client_id, :driver_version] ++ @timeouts)
+    |> Map.take([:auth, :callbacks, :client_id, :driver_version] ++ @timeouts)
     |> Map.merge(%{
       host: host,
       port: port,

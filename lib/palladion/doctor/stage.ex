@@ -32,7 +32,18 @@ defmodule Palladion.Doctor.Stage do
       :bad_credentials,
       :unknown_authenticator,
       :auth_required,
-      :auth_not_requested
+      :auth_not_requested,
+      :challenge_malformed,
+      :server_not_authentic,
+      :mechanism_refused,
+      :signature_refused,
+      :credentials_missing,
+      :credentials_failed,
+      :credentials_timeout,
+      :credentials_expired,
+      :credentials_invalid,
+      :authenticator_failed,
+      :authenticator_timeout
     ]
   ]
 

@@ -43,7 +43,14 @@ defmodule Palladion.Schema.Agreement do
           pos_integer()
         ) :: boolean()
   def wait(fetch, down?, deadline, interval) do
-    if agreed_now?(fetch, down?) do
+    poll(fn -> agreed_now?(fetch, down?) end, deadline, interval)
+  end
+
+  @doc false
+  # Asks until the answer is yes or the deadline has passed, at least once.
+  @spec poll((() -> boolean()), integer() | :infinity, pos_integer()) :: boolean()
+  def poll(reached?, deadline, interval) do
+    if reached?.() do
       true
     else
       case remaining(deadline) do
@@ -53,7 +60,7 @@ defmodule Palladion.Schema.Agreement do
         left ->
           # The least of a number and :infinity is the number.
           Process.sleep(min(interval, left))
-          wait(fetch, down?, deadline, interval)
+          poll(reached?, deadline, interval)
       end
     end
   end

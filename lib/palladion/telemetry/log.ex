@@ -20,6 +20,8 @@ defmodule Palladion.Telemetry.Log do
       [:palladion, :connection, :failed],
       [:palladion, :connection, :closed],
       [:palladion, :login, :refused],
+      [:palladion, :auth, :updated],
+      [:palladion, :credentials, :failed],
       [:palladion, :events, :dropped]
     ],
     tls: [
@@ -152,6 +154,14 @@ defmodule Palladion.Telemetry.Log do
 
   defp line([:login, :refused], _measurements, login) do
     {:warning, "login refused: #{message(login.error)}"}
+  end
+
+  defp line([:auth, :updated], _measurements, _metadata) do
+    {:info, "auth: updated, for logins from now on"}
+  end
+
+  defp line([:credentials, :failed], _measurements, credentials) do
+    {:warning, "AWS credentials not renewed: #{message(credentials.error)}"}
   end
 
   defp line([:events, :dropped], measurements, _metadata) do

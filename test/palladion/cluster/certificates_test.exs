@@ -147,11 +147,12 @@ defmodule Palladion.Cluster.CertificatesTest do
 
     test "that takes too long is not waited for, and keeps no other", context do
       reloading = running(context.files)
-      slow = reload(reloading, [], 30)
+      # Long enough for the files to be read on a slow machine.
+      slow = reload(reloading, [], 1_000)
       {_tls, answer_slow} = given()
 
       assert {:error, %ConnectionError{reason: :timeout, details: details}} = Task.await(slow)
-      assert %{timeout: 30, in_force: true} = details
+      assert %{timeout: 1_000, in_force: true} = details
 
       task = reload(reloading)
       {_tls, answer} = given()

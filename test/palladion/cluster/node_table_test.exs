@@ -34,6 +34,14 @@ defmodule Palladion.Cluster.NodeTableTest do
     assert length(NodeTable.all(table)) == 2
   end
 
+  test "logins are known until the cluster has stopped", %{table: table} do
+    assert NodeTable.auth(table) == nil
+    NodeTable.put_auth(table, %{auth: nil, version: 1})
+    assert NodeTable.auth(table) == %{auth: nil, version: 1}
+    :ets.delete(table)
+    assert NodeTable.auth(table) == nil
+  end
+
   test "datacenters are named once, in order", %{table: table} do
     assert NodeTable.datacenters(table) == []
     NodeTable.put(table, [peer(1, "west"), peer(2, "east"), peer(3, "west")], [])

@@ -109,7 +109,8 @@ defmodule Palladion.Cluster.PausesTest do
 
   test "an answer for a cluster that is closed is no problem", %{tasks: tasks} do
     {workers, decoders} = Application.threads()
-    native = Config.to_native(config({Policy, 5}))
+    {:ok, callbacks} = Native.callbacks_new()
+    native = {Policy, 5} |> config() |> Config.to_native() |> Map.put(:callbacks, callbacks)
     {:ok, handle} = Native.cluster_new(native, self(), workers, decoders)
     ref = make_ref()
     {:ok, :closed} = Native.cluster_close(handle, ref, 0)

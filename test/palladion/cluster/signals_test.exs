@@ -33,6 +33,7 @@ defmodule Palladion.Cluster.SignalsTest do
     address: "10.0.0.1:9042",
     tls: @tls,
     authenticator: "org.apache.cassandra.auth.PasswordAuthenticator",
+    mechanism: "PLAIN",
     cql_versions: ["3.4.7"],
     duration_us: 7_000
   }
@@ -93,7 +94,10 @@ defmodule Palladion.Cluster.SignalsTest do
 
       assert login ==
                {[:login, :stop], %{duration: native(7_000)},
-                Map.put(@peer, :authenticator, @connection.authenticator)}
+                Map.merge(@peer, %{
+                  authenticator: @connection.authenticator,
+                  mechanism: "PLAIN"
+                })}
 
       assert pool == {[:pool, :changed], %{open: 1, wanted: 2}, @peer}
     end
@@ -246,17 +250,35 @@ defmodule Palladion.Cluster.SignalsTest do
     end
 
     test "because of the login is told as such, too", %{source: source} do
-      for {kind, fields, class} <- [
-            {:bad_credentials, %{server_message: "wrong password"}, nil},
-            {:unknown_authenticator, %{class: "com.example.Odd"}, "com.example.Odd"}
+      for {kind, fields, class, mechanism} <- [
+            {:bad_credentials, %{server_message: "wrong password"}, nil, nil},
+            {:bad_credentials, %{class: @connection.authenticator, mechanism: "PLAIN"},
+             @connection.authenticator, "PLAIN"},
+            {:unknown_authenticator, %{class: "com.example.Odd"}, "com.example.Odd", nil},
+            {:mechanism_refused, %{detail: "none in common"}, nil, nil},
+            {:mechanism_refused, %{class: "com.example.Odd", mechanism: nil}, "com.example.Odd",
+             nil},
+            {:signature_refused, %{server_message: "too old"}, nil, nil},
+            {:signature_refused, %{class: "com.example.Helenus", mechanism: "SigV4"},
+             "com.example.Helenus", "SigV4"},
+            {:challenge_malformed, %{mechanism: "CRAM-MD5"}, nil, "CRAM-MD5"},
+            {:server_not_authentic, %{mechanism: "SCRAM-SHA-256"}, nil, "SCRAM-SHA-256"}
           ] do
         place = %{endpoint: "db1.example:9042", address: "10.0.0.1:9042"}
         error = {kind, Map.merge(fields, place)}
         assert [failed, {[:login, :refused], _, refused}] = emitted(failed(error), source)
         assert {[:connection, :failed], _, %{reason: ^kind}} = failed
         assert %{reason: ^kind, authenticator: ^class, error: %ConnectionError{}} = refused
+        assert refused.mechanism == mechanism
         assert Map.take(refused, Map.keys(@peer)) == @peer
       end
+    end
+  end
+
+  test "an attempt for which there were no credentials was not refused", %{source: source} do
+    for kind <- [:credentials_failed, :credentials_timeout, :authenticator_failed, :login_timeout] do
+      error = {kind, %{endpoint: "db1.example:9042", address: "10.0.0.1:9042"}}
+      assert [[:connection, :failed]] == error |> failed() |> emitted(source) |> names()
     end
   end
 
@@ -333,6 +355,27 @@ defmodule Palladion.Cluster.SignalsTest do
     assert emitted({:never_heard_of, %{}}, source) == []
   end
 
+  test "AWS credentials are told of, and where they could not be renewed", %{source: source} do
+    expected = %{cluster: DB, expires_at: ~U[2026-01-01 00:00:00Z]}
+
+    assert [{[:credentials, :fetched], %{system_time: _}, ^expected}] =
+             emitted(credentials(%{}), source)
+
+    for seconds <- [nil, 0xFFFFFFFFFFFF] do
+      assert [{_, _, %{expires_at: nil}}] = emitted(credentials(%{expires_at: seconds}), source)
+    end
+
+    error = {:credentials_timeout, %{timeout: 5_000}}
+
+    assert [{[:credentials, :failed], _, %{reason: :credentials_timeout}}] =
+             emitted(credentials(%{expires_at: nil, error: error}), source)
+  end
+
+  defp credentials(changes) do
+    fields = %{expires_at: 1_767_225_600, error: nil}
+    {:credentials, Map.merge(fields, changes)}
+  end
+
   test "the fields are those of the native library's source" do
     root = Path.expand("../../../native/nif/src", __DIR__)
     source = Enum.map_join(["events.rs", "status.rs"], &File.read!(Path.join(root, &1)))
@@ -343,7 +386,8 @@ defmodule Palladion.Cluster.SignalsTest do
             closed(%{}),
             failed({:closed, %{}}),
             handshake(),
-            sessions(:stored)
+            sessions(:stored),
+            credentials(%{})
           ],
           name <- Map.keys(fields) ++ Map.keys(@tls),
           uniq: true,

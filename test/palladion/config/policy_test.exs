@@ -42,6 +42,9 @@ defmodule Palladion.Config.PolicyTest do
           {:default, {RetryPolicies.Default, []}},
           {{:default, max_attempts: 5}, {RetryPolicies.Default, max_attempts: 5}},
           {:none, {RetryPolicies.None, []}},
+          {:keyspaces, {RetryPolicies.Keyspaces, []}},
+          {{:keyspaces, min_delay: 0, max_delay: 0},
+           {RetryPolicies.Keyspaces, min_delay: 0, max_delay: 0}},
           {Policies.Retry, {Policies.Retry, []}}
         ] do
       assert Retry.parse(given) == {policy, []}
@@ -52,7 +55,11 @@ defmodule Palladion.Config.PolicyTest do
            "is :defualt, and there is no such module; did you mean :default?"},
           {{:default, max_attempts: 0}, [:retry, :max_attempts], "must be an integer from 1"},
           {{:none, max_attempts: 2}, [:retry, :max_attempts], "there are none here"},
-          {false, [:retry], "must be :default, :none, a module or {module, options}, got: false"},
+          {{:keyspaces, min_delay: 200}, [:retry, :max_delay],
+           "is 100 ms, and must not be less than min_delay (200 ms)"},
+          {{:keyspaces, max_dalay: 5}, [:retry, :max_dalay], "did you mean :max_delay?"},
+          {false, [:retry],
+           "must be :default, :keyspaces, :none, a module or {module, options}, got: false"},
           {String, [:retry], "which has no decide/2; it must be a Palladion.RetryPolicy"}
         ] do
       assert {^path, message} = problem(Retry.parse(given))
@@ -91,7 +98,8 @@ defmodule Palladion.Config.PolicyTest do
 
   test "the schema's agreement, and the list of nodes" do
     assert SchemaAgreement.parse(false) == {nil, []}
-    assert {%{timeout: 5, interval: 200}, []} = SchemaAgreement.parse(timeout: 5)
+    assert {%{timeout: 5, interval: 200, by: :nodes}, []} = SchemaAgreement.parse(timeout: 5)
+    assert {%{timeout: 5, by: :keyspaces}, []} = SchemaAgreement.parse([timeout: 5], :keyspaces)
 
     assert {[:schema_agreement], "must be false or options" <> _} =
              problem(SchemaAgreement.parse(true))

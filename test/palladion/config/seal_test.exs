@@ -24,6 +24,28 @@ defmodule Palladion.Config.SealTest do
     auth: {"app", @secret},
     auth: %{password: @secret},
     auth: [{"password", @secret}],
+    auth: [username: {:file, "name"}, password: @secret],
+    auth: [password: @secret],
+    auth: [mechanism: @secret],
+    auth: [mechanism: [password: @secret]],
+    auth: [mechanism: [:plain, @secret]],
+    auth: [username: {"ann", @secret}],
+    auth: [username: {:file, {"ann", @secret}}],
+    auth: [authorization_id: [@secret]],
+    auth: [timeout: @secret],
+    auth: [require_auth: @secret],
+    auth: [allowed_authenticators: @secret],
+    auth: [sigv4: [region: [@secret]]],
+    auth: [sigv4: [profile: {@secret}]],
+    auth: [credentials: {MyApp, :login, [@secret]}],
+    auth: [credentials: @secret],
+    auth: [authenticator: {MyApp.Own, password: @secret}],
+    auth: [sigv4: @secret],
+    auth: [sigv4: [secret_access_key: @secret]],
+    auth: [sigv4: [access_key_id: @secret]],
+    auth: [sigv4: [session_token: "\n" <> @secret]],
+    auth: [sigv4: [token: @secret]],
+    auth: [sigv4: [credentials: {MyApp, :keys, [@secret]}]],
     tls: [password: @secret],
     tls: [password: to_charlist(@secret)],
     tls: [passphrase: @secret],
@@ -59,8 +81,18 @@ defmodule Palladion.Config.SealTest do
       contact_points: ["db1"],
       pool: [size: 3],
       tls: [cacertfile: "ca.pem", verify: :verify_peer, session_cache: [size: 3]],
-      auth: [username: "app", require_auth: true]
+      auth: [
+        username: "app",
+        require_auth: true,
+        mechanism: [:plain, :extrenal],
+        authorization_id: "reports",
+        timeout: 17,
+        allowed_authenticators: ["com.example.Own"],
+        sigv4: [region: "eu-west-1", profile: "shop"]
+      ]
     ]
+
+    assert Seal.seal(auth: [username: {:file, "name"}]) == [auth: [username: {:file, "name"}]]
 
     assert Seal.seal(options) == options
     assert Seal.seal(tls: true) == [tls: true]
@@ -80,7 +112,15 @@ defmodule Palladion.Config.SealTest do
   end
 
   test "the server's password becomes a secret, a key file's a function" do
-    assert [auth: [password: %Secret{}]] = Seal.seal(auth: [password: @secret])
+    login = [username: "app", password: @secret]
+    assert [auth: [username: "app", password: %Secret{}]] = Seal.seal(auth: login)
+
+    # As it is where a username from a file may come to stand beside it.
+    assert [auth: [password: closure]] = Seal.seal(auth: [password: @secret])
+    assert Seal.open(closure) == {:ok, @secret}
+    later = Seal.seal_auth(username: "app", password: closure)
+    assert [username: "app", password: %Secret{}] = later
+
     assert [tls: [password: closure]] = Seal.seal(tls: [password: @secret])
     assert Seal.open(closure) == {:ok, @secret}
   end
@@ -93,6 +133,49 @@ defmodule Palladion.Config.SealTest do
     assert {:error, :invalid_value, _} = Seal.call(fn -> nil end)
     assert {:error, :function_failed, message} = Seal.call(fn -> raise @secret end)
     refute message =~ @secret
+  end
+
+  test "what gives credentials later is revealed as it was, and never called" do
+    secret = @secret
+
+    for value <- [fn -> secret end, fn _ -> secret end, {MyApp, :login, [secret]}],
+        [sigv4: [credentials: sealed], credentials: same] <- [
+          Seal.seal_auth(sigv4: [credentials: value], credentials: value)
+        ] do
+      assert Seal.reveal(sealed) == value
+      assert Seal.reveal(same) == value
+      assert :binary.match(:erlang.term_to_binary(sealed), secret) == :nomatch
+      assert Seal.seal_auth(credentials: same) == [credentials: same]
+      assert Seal.reveal(value) == value
+    end
+
+    for value <- [nil, [], {:file, "path"}], do: assert(Seal.reveal(Seal.mask(value)) == value)
+  end
+
+  test "what references stand for lives as long as what it is sealed in" do
+    test = self()
+
+    for place <- [
+          &[&1 | :improper],
+          &{MyApp, :login, [%{&1 => 1}]},
+          &%{key: %Secret{ref: &1}},
+          fn counter -> fn -> counter end end,
+          &Seal.mask({&1})
+        ] do
+      {pid, monitor} =
+        spawn_monitor(fn ->
+          counter = :counters.new(1, [])
+          :counters.put(counter, 1, 17)
+          {:atomics, reference} = counter
+          send(test, {:sealed, Seal.mask({reference, place.(reference)})})
+        end)
+
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
+      assert_receive {:sealed, sealed}
+      :erlang.garbage_collect()
+      {reference, _place} = Seal.reveal(sealed)
+      assert :counters.get({:atomics, reference}, 1) == 17
+    end
   end
 
   test "a function is kept, and called when its value is needed" do

@@ -59,6 +59,23 @@ defmodule Palladion.Doctor.ArgumentsTest do
              Arguments.parse(~w(db1 --keyfile-password-env KEY))
   end
 
+  test "other logins" do
+    assert options("db1 --mechanism scram-sha-256 --username ann")[:auth] ==
+             [username: "ann", mechanism: :scram_sha_256]
+
+    assert options("db1 --mechanism SCRAM-SHA-256 --mechanism PLAIN --username ann")[:auth] ==
+             [username: "ann", mechanism: [:scram_sha_256, :plain]]
+
+    assert {:ok, %{password: nil, options: options}} =
+             Arguments.parse(~w(db1 --mechanism external --authorization-id reports))
+
+    assert options[:auth] == [authorization_id: "reports", mechanism: :external]
+    assert options("db1 --sigv4")[:auth] == [sigv4: true]
+
+    assert options("db1 --sigv4 --region eu-west-1 --aws-profile ops")[:auth] ==
+             [sigv4: [region: "eu-west-1", profile: "ops"]]
+  end
+
   test "a password on the command line is refused, and not repeated" do
     for argv <- [
           ~w(db1 --username ann --password hunter2),
@@ -104,6 +121,14 @@ defmodule Palladion.Doctor.ArgumentsTest do
     assert error("db1 --verify-hostname x --no-verify-hostname") =~ "takes one of"
     assert error("db1 --no-verify-hostname --verify-hostname x") =~ "takes one of"
     assert error("db1 --username a --password-env A --password-stdin") =~ "takes one of"
+    assert error("db1 --sigv4 --username a") == "takes one of --sigv4 and --username"
+    assert error("db1 --sigv4 --mechanism plain") == "takes one of --sigv4 and --mechanism"
+    assert error("db1 --region eu-west-1") == "--region has no effect without --sigv4"
+    assert error("db1 --aws-profile ops") == "--aws-profile has no effect without --sigv4"
+    assert error("db1 --mechanism external --username a") =~ "--mechanism EXTERNAL"
+    assert error("db1 --mechanism scram-sha-265") =~ "did you mean SCRAM-SHA-256?"
+    assert error("db1 --mechanism hunter2") =~ "there are PLAIN, EXTERNAL"
+    refute error("db1 --mechanism hunter2") =~ "hunter2"
   end
 
   test "help" do

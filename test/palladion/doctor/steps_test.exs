@@ -90,7 +90,25 @@ defmodule Palladion.Doctor.StepsTest do
         assert steps(seen).tls.status == :ok
       end
 
-      for kind <- [:bad_credentials, :unknown_authenticator, :auth_required, :auth_not_requested] do
+      login = [
+        :bad_credentials,
+        :unknown_authenticator,
+        :auth_required,
+        :auth_not_requested,
+        :challenge_malformed,
+        :server_not_authentic,
+        :mechanism_refused,
+        :signature_refused,
+        :credentials_missing,
+        :credentials_failed,
+        :credentials_timeout,
+        :credentials_expired,
+        :credentials_invalid,
+        :authenticator_failed,
+        :authenticator_timeout
+      ]
+
+      for kind <- login do
         probe = probe(cql: [login: {kind, %{}}], error: {kind, %{}})
         assert problems(seen(probes: both(probe))) == [login: kind]
       end
@@ -340,6 +358,54 @@ defmodule Palladion.Doctor.StepsTest do
       seen = seen(settings: [login: false], probes: both(probe(cql: [login: :not_tried])))
       assert problems(seen) == []
       assert %{status: :skipped, advice: "Give username:" <> _} = steps(seen).login
+
+      # Nor is it where a certificate was shown, which is no login there.
+      required = probe(cql: [login: {:auth_required, %{}}])
+      seen = seen(settings: [login: false], probes: both(required))
+      assert problems(seen) == []
+      assert %{status: :skipped, reason: :no_login} = steps(seen).login
+
+      for {class, words} <- [
+            {"org.apache.cassandra.auth.MutualTlsAuthenticator", ["--certfile"]},
+            {"com.scylladb.auth.CertificateAuthenticator", ["--certfile"]},
+            {"org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator",
+             ["--certfile", "--username"]},
+            {"com.amazon.helenus.auth.HelenusAuthenticator", ["--sigv4", "--username"]}
+          ] do
+        probe = probe(cql: [login: :not_tried, authenticator: class])
+        advice = steps(seen(settings: [login: false], probes: both(probe))).login.advice
+        for word <- words, do: assert(advice =~ word, class)
+      end
+    end
+
+    test "the mechanism of a login" do
+      login = steps(seen()).login
+      assert {login.summary, login.data} == {"accepted (PLAIN)", [mechanism: "PLAIN"]}
+      assert steps(seen(probes: both(probe(cql: [mechanism: nil])))).login.summary == "accepted"
+
+      failure = {:challenge_malformed, %{detail: "no salt", mechanism: "SCRAM-SHA-256"}}
+      probe = probe(cql: [login: failure, mechanism: nil])
+      assert steps(seen(probes: both(probe))).login.data == [mechanism: "SCRAM-SHA-256"]
+    end
+
+    test "a certificate that is nobody's, and not a password that is wrong" do
+      class = "org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator"
+
+      advice = fn mechanism, details, by_certificate?, sent? ->
+        failure = {:bad_credentials, Map.put(details, :server_message, "no")}
+        cql = [authenticator: class, login: failure, mechanism: mechanism]
+        probes = both(probe(cql: cql, tls: [client_certificate_sent: sent?]))
+        steps(seen(settings: [by_certificate: by_certificate?], probes: probes)).login.advice
+      end
+
+      assert advice.("EXTERNAL", %{}, true, true) =~ "ADD IDENTITY"
+      assert advice.(nil, %{mechanism: "EXTERNAL"}, true, true) =~ "ADD IDENTITY"
+      assert advice.(nil, %{}, true, true) =~ "ADD IDENTITY"
+      # With a user name, or where no certificate was asked for.
+      refute advice.("PLAIN", %{}, false, true) =~ "ADD IDENTITY"
+      refute advice.(nil, %{}, false, true) =~ "ADD IDENTITY"
+      refute advice.(nil, %{mechanism: "PLAIN"}, false, false) =~ "ADD IDENTITY"
+      refute advice.(nil, %{}, true, false) =~ "ADD IDENTITY"
     end
   end
 

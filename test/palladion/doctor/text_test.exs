@@ -39,7 +39,7 @@ defmodule Palladion.Doctor.TextTest do
                        protocol: 3/v3, 4/v4, 5/v5
                        compression: snappy, lz4
              [ok]      Authenticator: org.apache.cassandra.auth.PasswordAuthenticator
-             [ok]      Login: accepted
+             [ok]      Login: accepted (PLAIN)
 
              All well.
              """

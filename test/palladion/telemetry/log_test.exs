@@ -186,6 +186,14 @@ defmodule Palladion.Telemetry.LogTest do
       assert line =~ ~r/\[info\] .* connection to db1:9042 closed after/
     end
 
+    test "that was given other logins" do
+      more = %{system_time: 1}
+
+      assert [line] = lines(fn -> emit([:auth, :updated], more, %{cluster: DB}) end)
+
+      assert line =~ "[info] Palladion DB: auth: updated, for logins from now on"
+    end
+
     test "whose events were dropped" do
       assert [line] = lines(fn -> emit([:events, :dropped], %{count: 7}, %{cluster: DB}) end)
       assert line =~ "[warning] Palladion DB: 7 events dropped"

@@ -1,7 +1,7 @@
 defmodule Palladion.Test.Testkit.Binary do
   @moduledoc """
-  Finds the binary `palladion-testkit`: under `CARGO_TARGET_DIR`, or else `target`, of the cargo
-  profile `PALLADION_NIF_PROFILE`, or else `dev`.
+  Finds the binary `palladion-testkit`, and examples of the driver: under `CARGO_TARGET_DIR`, or
+  else `target`, of the cargo profile `PALLADION_NIF_PROFILE`, or else `dev`.
   """
 
   @root Path.expand("../../..", __DIR__)
@@ -10,7 +10,18 @@ defmodule Palladion.Test.Testkit.Binary do
   @spec path!() :: Path.t()
   def path! do
     binary = Path.join([target(), profile_dir(), "palladion-testkit"])
-    unless fresh?(binary), do: build!()
+    unless fresh?(binary, ["cql", "testkit"]), do: build!(~w(-p palladion-testkit))
+    binary
+  end
+
+  @doc "Where an example of the driver is; it is built likewise."
+  @spec example!(String.t()) :: Path.t()
+  def example!(name) do
+    binary = Path.join([target(), profile_dir(), "examples", name])
+
+    unless fresh?(binary, ["cql", "driver"]),
+      do: build!(~w(-p palladion-driver --example #{name}))
+
     binary
   end
 
@@ -28,10 +39,10 @@ defmodule Palladion.Test.Testkit.Binary do
   end
 
   # Whether it is there and not older than what it is made of.
-  defp fresh?(binary) do
+  defp fresh?(binary, crates) do
     sources =
-      for crate <- ["cql", "testkit"],
-          files <- ["Cargo.toml", "src/**/*.{rs,txt}"],
+      for crate <- crates,
+          files <- ["Cargo.toml", "{src,examples}/**/*.{rs,txt}"],
           path <- Path.wildcard(Path.join([@root, "native", crate, files])),
           do: path
 
@@ -44,13 +55,13 @@ defmodule Palladion.Test.Testkit.Binary do
     end
   end
 
-  defp build! do
-    cargo = System.find_executable("cargo") || raise "cargo is needed to build palladion-testkit"
-    arguments = ~w(build -p palladion-testkit --profile) ++ [profile()]
+  defp build!(what) do
+    cargo = System.find_executable("cargo") || raise "cargo is needed to build #{inspect(what)}"
+    arguments = ["build" | what] ++ ["--profile", profile()]
 
     case System.cmd(cargo, arguments, cd: @root, stderr_to_stdout: true) do
       {_, 0} -> :ok
-      {output, _} -> raise "palladion-testkit does not build:\n#{output}"
+      {output, _} -> raise "cargo #{Enum.join(arguments, " ")}:\n#{output}"
     end
   end
 end

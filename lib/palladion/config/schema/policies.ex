@@ -67,6 +67,28 @@ defmodule Palladion.Config.Schema.Policies do
   end
 
   @doc false
+  @spec keyspaces_retry() :: Options.schema()
+  def keyspaces_retry do
+    [
+      max_attempts: [
+        type: {:int, 1..1_000},
+        default: 5,
+        doc: "How often a request is sent in all."
+      ],
+      min_delay: [
+        type: {:ms, 0..60_000},
+        default: 10,
+        doc: "The shortest pause before another attempt."
+      ],
+      max_delay: [
+        type: {:ms, 0..60_000},
+        default: 100,
+        doc: "The longest one. Each pause is a random one between the two."
+      ]
+    ]
+  end
+
+  @doc false
   @spec topology() :: Options.schema()
   def topology do
     [
