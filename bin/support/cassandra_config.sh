@@ -54,15 +54,15 @@ tokens() { # INDEX
 }
 
 write_yaml_security() { # VARIANT
-  if [ "$1" = mtlsauth ]; then
-    cat <<'Y'
+  local optional=false
+  case $1 in
+    mtlsauth | mtlsfallback) optional=true; cat <<'Y' ;;
 authenticator:
   class_name: org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator
   parameters: { validator_class_name: org.apache.cassandra.auth.SpiffeCertificateValidator }
 Y
-  else
-    echo "authenticator: PasswordAuthenticator"
-  fi
+    *) echo "authenticator: PasswordAuthenticator" ;;
+  esac
   cat <<Y
 authorizer: CassandraAuthorizer
 role_manager: CassandraRoleManager
@@ -72,7 +72,7 @@ permissions_validity: $CASS_AUTH_VALIDITY
 credentials_validity: $CASS_AUTH_VALIDITY
 client_encryption_options:
   enabled: true
-  optional: $([ "$1" = mtlsauth ] && echo true || echo false)
+  optional: $optional
   require_client_auth: $(case $1 in mtls*) echo true ;; *) echo false ;; esac)
 Y
   case $CASS_STORE in
@@ -97,6 +97,14 @@ Y
   esac
 }
 
+# What "mtlsauth" becomes once roles have identities.
+refuse_passwords() { # NAME
+  edit "$CASS_RUN/$1/conf/cassandra.yaml" s/MutualTlsWithPasswordFallbackAuthenticator/MutualTlsAuthenticator/ \
+    's/^  optional: .*/  optional: false/'
+}
+
+optional_tls() { grep -q '^  optional: true' "$CASS_RUN/$1/conf/cassandra.yaml"; } # NAME
+
 write_logback() { # DIR
   cat <<X
 <configuration>
@@ -110,7 +118,8 @@ X
 }
 
 # Small and quick to boot: one test node gets by with the first compiler and a serial collector. The ring delay is what gossip
-# needs to reach everyone when a node joins, and only then waited for; with less the others forget the one that joins.
+# needs to reach everyone when a node joins, and only then waited for; with less the others forget the one that joins. Passwords may
+# be changed as soon as they are made, for which 5.0.9 wants to wait.
 write_jvm_args() { # DIR NODES
   local dir=$1 version agent
   version=$(java_version "$java")
@@ -138,6 +147,7 @@ write_jvm_args() { # DIR NODES
 -Dcassandra.ring_delay_ms=3000
 -Dcassandra.skip_wait_for_gossip_to_settle=0
 -Dcassandra.superuser_setup_delay_ms=0
+-Dcassandra.role_password_update_min_interval_in_ms=0
 -Dcassandra.system_auth.default_rf=$2
 -Dcassandra.consistent.rangemovement=false
 -Dcassandra.memtable.row_overhead_size=180

@@ -7,7 +7,8 @@ defmodule Palladion.Integration.DoctorTest do
 
   alias Palladion.Doctor
   alias Palladion.Doctor.Report
-  alias Palladion.Test.{Cassandra, JSON, Testkit}
+  alias Palladion.Test.{Authenticators, Cassandra, JSON, Testkit}
+  alias Palladion.Test.Testkit.AWS
 
   defp run(server, options \\ []) do
     options = Keyword.put_new(options, :tls, cacertfile: server.cacertfile)
@@ -18,6 +19,14 @@ defmodule Palladion.Integration.DoctorTest do
   defp problems(report), do: for(%{status: :problem} = s <- report.steps, do: {s.id, s.reason})
 
   defp login(password), do: [username: "ann", password: password]
+
+  defp both(server) do
+    [
+      cacertfile: server.cacertfile,
+      certfile: server.client_certfile,
+      keyfile: server.client_keyfile
+    ]
+  end
 
   describe "a scripted server" do
     test "with which all is well" do
@@ -42,7 +51,7 @@ defmodule Palladion.Integration.DoctorTest do
       for resumed <- step(report, :resumption).data[:versions],
           do: assert(resumed[:handshake] == :resumed)
 
-      assert step(report, :login).summary == "accepted"
+      assert step(report, :login).summary == "accepted (PLAIN)"
       # One login, however many connections.
       assert %{logins: 1} = Testkit.counters(server)
       assert %{"ok" => true} = report |> Report.to_json() |> JSON.decode!()
@@ -91,13 +100,7 @@ defmodule Palladion.Integration.DoctorTest do
       assert [client_certificate: reason] = problems(run(server))
       assert reason in [:client_certificate_missing, :certificate_rejected]
 
-      tls = [
-        cacertfile: server.cacertfile,
-        certfile: server.client_certfile,
-        keyfile: server.client_keyfile
-      ]
-
-      report = run(server, tls: tls)
+      report = run(server, tls: both(server))
       assert problems(report) == []
       assert step(report, :client_certificate).data == [requested: true, sent: true]
     end
@@ -161,6 +164,98 @@ defmodule Palladion.Integration.DoctorTest do
     end
   end
 
+  describe "a login" do
+    test "by another mechanism" do
+      login = [user: "ann", password: "secret"]
+      server = Testkit.start_server([method: :scram_sha_256] ++ login)
+      scram = &([mechanism: :scram_sha_256] ++ login(&1))
+      report = run(server, auth: scram.("secret"))
+      assert step(report, :login).summary == "accepted (SCRAM-SHA-256)"
+      assert step(report, :login).data == [mechanism: "SCRAM-SHA-256"]
+      assert problems(run(server, auth: scram.("hunter2"))) == [login: :bad_credentials]
+
+      server = Testkit.start_server([method: :scram_sha_256, last_message: :wrong] ++ login)
+      assert problems(run(server, auth: scram.("secret"))) == [login: :server_not_authentic]
+    end
+
+    test "whose function is asked, and fails" do
+      server = Testkit.start_server(user: "ann", password: "secret")
+      test = self()
+
+      credentials = fn endpoint ->
+        send(test, {:asked, endpoint.host, endpoint.port})
+        login("secret")
+      end
+
+      report = run(server, auth: [credentials: credentials])
+      assert step(report, :login).summary == "accepted (PLAIN)"
+      assert_received {:asked, "localhost", port} when port == server.port
+      # It logs in once.
+      refute_received {:asked, _host, _port}
+
+      for {answer, words} <- [
+            {fn -> {:error, "the vault is sealed"} end, "the vault is sealed"},
+            {fn -> raise "hunter2" end, "RuntimeError"}
+          ] do
+        report = run(server, auth: [credentials: fn _endpoint -> answer.() end])
+        assert problems(report) == [login: :credentials_failed]
+        assert step(report, :login).summary =~ words
+        refute Report.to_text(report) =~ "hunter2"
+      end
+    end
+
+    test "by an authenticator of the user's" do
+      login = [method: :cram_md5, user: "ann", password: "secret"]
+      server = Testkit.start_server([authenticator: "com.example.Own"] ++ login)
+
+      custom = &[authenticator: {Authenticators.CramMD5, {"ann", &1}}]
+      assert step(run(server, auth: custom.("secret")), :login).summary == "accepted (custom)"
+      assert problems(run(server, auth: custom.("hunter2"))) == [login: :bad_credentials]
+    end
+
+    test "by signature" do
+      AWS.access_key(access_key_id: "AKIADOCTOR", secret: "secret")
+      server = Testkit.start_server(method: :sigv4, region: "eu-west-1")
+      keys = &[region: "eu-west-1", access_key_id: "AKIADOCTOR", secret_access_key: &1]
+      report = run(server, auth: [sigv4: keys.("secret")])
+      assert step(report, :login).summary == "accepted (SigV4)"
+
+      report = run(server, auth: [sigv4: keys.("hunter2")])
+      assert problems(report) == [login: :signature_refused]
+      refute Report.to_text(report) =~ "hunter2"
+      assert step(run(server), :login).advice =~ "--sigv4"
+    end
+
+    test "by certificate" do
+      class = "org.apache.cassandra.auth.MutualTlsAuthenticator"
+
+      server =
+        Testkit.start_server(method: :certificate, client_auth: :optional, authenticator: class)
+
+      report = run(server, tls: both(server))
+      assert problems(report) == []
+      assert step(report, :login).summary == "accepted (EXTERNAL)"
+      assert step(run(server), :login).advice =~ "the certificate is the login"
+    end
+
+    test "by certificate, where it is none" do
+      server = Testkit.start_server(client_auth: :optional, user: "ann", password: "secret")
+      report = run(server, tls: both(server))
+      assert problems(report) == []
+      assert %{status: :skipped, reason: :no_login} = step(report, :login)
+      assert step(report, :client_certificate).data[:sent]
+    end
+
+    test "by password, where a certificate would do" do
+      login = [fallback: true, user: "ann", password: "secret"]
+      class = "org.apache.cassandra.auth.MutualTlsWithPasswordFallbackAuthenticator"
+      server = Testkit.start_server([method: :certificate, authenticator: class] ++ login)
+      report = run(server, auth: login("hunter2"))
+      assert problems(report) == [login: :bad_credentials]
+      refute step(report, :login).advice =~ "ADD IDENTITY"
+    end
+  end
+
   describe "Cassandra" do
     @describetag :cassandra
 
@@ -171,7 +266,7 @@ defmodule Palladion.Integration.DoctorTest do
       assert problems(report) == []
       assert "lz4" in step(report, :protocol).data[:compression]
       assert step(report, :authenticator).summary =~ "PasswordAuthenticator"
-      assert step(report, :login).summary == "accepted"
+      assert step(report, :login).summary == "accepted (PLAIN)"
       refute Report.to_text(report) =~ "password: #{server.password}"
     end
 

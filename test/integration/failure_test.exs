@@ -365,7 +365,7 @@ defmodule Palladion.Integration.FailureTest do
     end
 
     before = pids.()
-    assert map_size(before) == 3
+    assert map_size(before) == 4
 
     asking =
       Task.async(fn ->

@@ -10,7 +10,7 @@ defmodule Palladion.Integration.SecretsTest do
   import Palladion.Test.Certificates, only: [tmp_dir: 1, openssl!: 1, openssl!: 3]
 
   alias Palladion.Config
-  alias Palladion.Test.{ChildVM, Leaks, SecretsChild, Testkit}
+  alias Palladion.Test.{ChildVM, Leaks, SecretsChild, SecretsOfLogins, Testkit}
 
   @moduletag timeout: 180_000
   @moduletag :capture_log
@@ -23,7 +23,9 @@ defmodule Palladion.Integration.SecretsTest do
     secrets = %{
       password: random.("password"),
       wrong_password: random.("wrong"),
-      key_password: random.("key")
+      key_password: random.("key"),
+      aws_secret: random.("aws"),
+      session_token: random.("token")
     }
 
     server = Testkit.start_server(client_auth: :required, user: "ann", password: secrets.password)
@@ -80,12 +82,19 @@ defmodule Palladion.Integration.SecretsTest do
         auth: auth
       ] ++ options
 
+    logins = SecretsOfLogins.servers(dir, secrets)
+
     %{
       secrets: Map.values(secrets) ++ Leaks.key_secrets(key) ++ Leaks.key_secrets(weak_key),
-      good: [plain: plain, encrypted: encrypted, in_memory: in_memory, keystore: from_keystore],
+      good:
+        [plain: plain, encrypted: encrypted, in_memory: in_memory, keystore: from_keystore] ++
+          SecretsOfLogins.good(plain, logins, secrets),
       bad:
         bad(plain, encrypted, secrets, {weak_certificate, weak_key}) ++
-          bad_identities(in_memory, from_keystore, secrets),
+          bad_identities(in_memory, from_keystore, secrets) ++
+          SecretsOfLogins.bad(plain, logins, secrets),
+      chain: SecretsOfLogins.chain(logins, secrets),
+      updates: SecretsOfLogins.updates(dir, secrets),
       # As long as the longest password.
       canary: random.("the-canary")
     }
@@ -166,7 +175,7 @@ defmodule Palladion.Integration.SecretsTest do
 
           # Refused by the native library, or by the server.
           {:ok, config} ->
-            assert name in [:weak_key, :refused]
+            assert name in [:weak_key, :refused] or name in SecretsOfLogins.bad_at_login()
             assert_none([config], context.secrets, :closures_too)
         end
       end
@@ -213,18 +222,22 @@ defmodule Palladion.Integration.SecretsTest do
       seen = Path.join(dir, "seen")
       File.mkdir!(seen)
       given = [given: context.good[:encrypted]]
-      file = write_secrets(dir, context.good ++ given ++ context.bad)
+      %{good: good, bad: bad, chain: chain, updates: updates} = context
+      file = write_secrets(dir, good ++ given ++ bad ++ chain ++ updates)
 
       argument = %{
         dir: seen,
         canary: canary,
         secrets: file,
-        good: Keyword.keys(context.good),
+        good: Keyword.keys(good) ++ [:chain],
         given: [:given],
-        bad: Keyword.keys(context.bad),
+        bad: Keyword.keys(bad),
         # A key with a password, one in memory, and one in a keystore, each in the place of the one before.
         reload: {:plain, [:encrypted, :in_memory, :keystore]},
-        crash_in_reload: {:keystore, [:in_memory, :keystore]}
+        crash_in_reload: {:keystore, [:in_memory, :keystore]},
+        # Each form of a login in the place of the one before.
+        update: {:plain, Keyword.keys(updates)},
+        crash_in_update: {:plain, updates |> Keyword.keys() |> Enum.take(2)}
       }
 
       vm = start(argument, "main")
@@ -233,6 +246,8 @@ defmodule Palladion.Integration.SecretsTest do
       assert ChildVM.receive(vm) == {:reloaded, [:ok, :ok, :ok]}
       # In a process that crashed in the middle of it.
       assert ChildVM.receive(vm) == {:reloaded, [:ok, :ok]}
+      assert ChildVM.receive(vm) == {:updated, for(_ <- updates, do: {:ok, :ok})}
+      assert ChildVM.receive(vm) == {:updated, [:ok, :ok]}
       assert ChildVM.receive(vm) == :done
 
       for name <- File.ls!(seen) do
@@ -243,8 +258,8 @@ defmodule Palladion.Integration.SecretsTest do
         |> assert_only_canary(name, canary, secrets)
       end
 
-      # Three looks at seven kinds, errors, and the log.
-      assert length(File.ls!(seen)) == 23
+      # Four looks at seven kinds, errors of reloads and of updates, and the log.
+      assert length(File.ls!(seen)) == 31
       log = File.read!(Path.join(seen, "log"))
       for kind <- ~w(crash_report supervisor_report progress), do: assert(log =~ kind)
 
@@ -258,6 +273,14 @@ defmodule Palladion.Integration.SecretsTest do
       assert ChildVM.receive(vm) == :done
       assert_dump(vm, context.canary, context.secrets)
     end
+  end
+
+  test "a VM shows none in its dump while logins have them in hand", context do
+    file = write_secrets(context.tmp_dir, context.good)
+    argument = %{canary: context.canary, secrets: file, names: [:plain, :authenticator]}
+    vm = start(argument, "main_while_logging_in")
+    assert ChildVM.receive(vm) == :done
+    assert_dump(vm, context.canary, context.secrets)
   end
 
   defp write_secrets(dir, secrets) do

@@ -8,7 +8,7 @@ defmodule Palladion.Integration.SupervisionTest do
 
   import Palladion.Test.{Clusters, Simulated}
 
-  alias Palladion.Cluster.{Server, Topology}
+  alias Palladion.Cluster.{Authenticators, Server, Topology}
   alias Palladion.ConnectionError
   alias Palladion.Test.{TelemetryEvents, Testkit}
 
@@ -68,6 +68,7 @@ defmodule Palladion.Integration.SupervisionTest do
   for {what, id} <- [
         {"the server process", Server},
         {"the topology process", Topology},
+        {"the process that logins ask", Authenticators},
         {"the task supervisor", Task.Supervisor}
       ] do
     test "#{what} is killed #{@kills} times: no query fails, and the nodes are followed",
@@ -106,7 +107,7 @@ defmodule Palladion.Integration.SupervisionTest do
   test "all of them at once", %{server: server, name: name} do
     {stop, _callers} = traffic = start_traffic(name)
 
-    for _ <- 1..min(@kills, 9) do
+    for _ <- 1..min(@kills, 7) do
       before = pids(name)
       for {_id, pid} <- before, do: Process.exit(pid, :kill)
 
@@ -115,12 +116,52 @@ defmodule Palladion.Integration.SupervisionTest do
       end)
 
       answered(stop, @callers)
-      # Three restarts each.
-      Process.sleep(@pause_ms * 3)
+      # Four restarts each.
+      Process.sleep(@pause_ms * 4)
     end
 
     assert_followed(server, name)
     assert {_ok, []} = stop_traffic(traffic)
+  end
+
+  test "the process that logins ask is killed while they ask: no query fails, and all log in" do
+    server = Testkit.start_cluster!(nodes: 3, user: "ann", password: "secret")
+    # As long as a login needs, so that most kills hit some.
+    credentials = fn _endpoint -> Process.sleep(20) && [username: "ann", password: "secret"] end
+    name = follow!(server, auth: [credentials: credentials], pool: [size: 2])
+    {stop, _callers} = traffic = start_traffic(name)
+    again = Task.async(fn -> log_in_again(name, stop) end)
+
+    for _ <- 1..@kills do
+      killed = Map.fetch!(pids(name), Authenticators)
+      Process.exit(killed, :kill)
+
+      eventually("another has its place", fn ->
+        pids(name)[Authenticators] not in [nil, killed]
+      end)
+
+      answered(stop, @callers)
+      Process.sleep(@pause_ms)
+    end
+
+    assert {_ok, []} = stop_traffic(traffic)
+    Task.await(again, 60_000)
+
+    eventually("no attempt fails any more", fn ->
+      match?({:ok, %{last_error: nil}}, Palladion.status(name))
+    end)
+
+    assert Palladion.reconnect(name) == :ok
+    # What failed was never the server's to refuse.
+    assert %{failed_logins: 0} = Testkit.counters(server)
+  end
+
+  # All connections, all the time; an error is that of a login that was cut off.
+  defp log_in_again(name, stop) do
+    if :counters.get(stop, 1) == 0 do
+      Palladion.reconnect(name, 5_000)
+      log_in_again(name, stop)
+    end
   end
 
   # The list of nodes, and what is told of them.
