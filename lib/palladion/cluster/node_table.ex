@@ -40,9 +40,11 @@ defmodule Palladion.Cluster.NodeTable do
   @doc false
   # `nil` for a node that is not there any more.
   @spec get(t(), id() | nil) :: Node.t() | nil
-  def get(table, id) do
-    case :ets.lookup(table, id) do
-      [{_id, node}] -> node
+  def get(table, id), do: value(table, id)
+
+  defp value(table, key) do
+    case :ets.lookup(table, key) do
+      [{_key, value}] -> value
       [] -> nil
     end
   rescue
@@ -118,14 +120,7 @@ defmodule Palladion.Cluster.NodeTable do
   @doc false
   # `nil` before there is any, and when the cluster was stopped.
   @spec certificates(t()) :: map() | nil
-  def certificates(table) do
-    case :ets.lookup(table, :certificates) do
-      [{_key, known}] -> known
-      [] -> nil
-    end
-  rescue
-    ArgumentError -> nil
-  end
+  def certificates(table), do: value(table, :certificates)
 
   @doc false
   # The options of logins that are in force, and what else the process that answers them knows.
@@ -135,14 +130,7 @@ defmodule Palladion.Cluster.NodeTable do
   @doc false
   # `nil` when the cluster was stopped.
   @spec auth(t()) :: map() | nil
-  def auth(table) do
-    case :ets.lookup(table, :auth) do
-      [{_key, known}] -> known
-      [] -> nil
-    end
-  rescue
-    ArgumentError -> nil
-  end
+  def auth(table), do: value(table, :auth)
 
   @doc false
   @spec register_name(name(), pid()) :: :yes | :no

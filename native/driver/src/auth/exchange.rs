@@ -211,17 +211,8 @@ impl Sasl {
     }
 
     fn start(&mut self, mechanism: Mechanism) -> Result<sasl::Token, Failure> {
-        let Credentials {
-            username,
-            password,
-            authorization_id,
-        } = self.credentials.clone();
-        let identity = sasl::Identity {
-            username,
-            password,
-            authorization_id,
-        };
-        let mut exchange = sasl::exchange(mechanism, identity, &self.host, sasl::random_nonce);
+        let credentials = self.credentials.clone();
+        let mut exchange = sasl::exchange(mechanism, credentials, &self.host, sasl::random_nonce);
         let first = exchange.initial();
         self.running = Some(exchange);
         first.map_err(|error| failure(mechanism, error))

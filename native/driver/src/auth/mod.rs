@@ -62,14 +62,14 @@ pub enum CredentialSource {
     None(Option<String>),
 }
 
-/// A name and a password.
+/// A name and a password. [`Mechanism::has_password`] says which of it counts.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The role.
     pub username: String,
     /// Its password.
     pub password: Secret,
-    /// The role to act as, if that is another.
+    /// The role to act as, if that is another. With ANONYMOUS the text for the server's log.
     pub authorization_id: Option<String>,
 }
 

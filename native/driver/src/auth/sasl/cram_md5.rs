@@ -4,15 +4,15 @@
 use zeroize::Zeroizing;
 
 use super::md5::{hex, hmac_md5};
-use super::{Exchange, Identity, SaslError, Token};
+use super::{Credentials, Exchange, SaslError, Token};
 
 pub(super) struct CramMd5 {
-    identity: Identity,
+    identity: Credentials,
     is_answered: bool,
 }
 
 impl CramMd5 {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Credentials) -> Self {
         Self {
             identity,
             is_answered: false,

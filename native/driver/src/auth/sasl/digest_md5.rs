@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::md5::{hex, md5};
 use super::mutual::{Mutual, Mutually, Proof};
-use super::{Identity, NonceSource, SaslError, Token};
+use super::{Credentials, NonceSource, SaslError, Token};
 use directives::Directives;
 
 /// RFC 2831 allows no answer of this length.
@@ -31,13 +31,17 @@ const ONLY_ONCE: [&str; 7] = [
 ];
 
 pub(super) struct DigestMd5 {
-    identity: Identity,
+    identity: Credentials,
     /// The service that we log in to.
     uri: String,
     nonce: NonceSource,
 }
 
-pub(super) fn exchange(identity: Identity, uri: String, nonce: NonceSource) -> Mutually<DigestMd5> {
+pub(super) fn exchange(
+    identity: Credentials,
+    uri: String,
+    nonce: NonceSource,
+) -> Mutually<DigestMd5> {
     Mutually::new(DigestMd5 {
         identity,
         uri,

@@ -14,7 +14,7 @@ mod tests;
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-use crate::Secret;
+use super::Credentials;
 
 /// What is sent, wiped afterwards.
 pub(crate) type Token = Zeroizing<Vec<u8>>;
@@ -73,11 +73,6 @@ impl Mechanism {
         !matches!(self, Self::External | Self::Anonymous)
     }
 
-    /// Whether the server, or who listens, learns the password itself.
-    pub fn reveals_password(self) -> bool {
-        self == Self::Plain
-    }
-
     /// Whether it may be used without TLS. MD5 is too quick: who listens to one login can try
     /// passwords by the billion.
     pub fn is_fit_without_tls(self) -> bool {
@@ -116,16 +111,7 @@ pub(crate) enum SaslError {
     Cryptography,
 }
 
-/// Who logs in. [`Mechanism::has_password`] says which of it counts.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) username: String,
-    pub(crate) password: Secret,
-    /// As whom, if that is somebody else. With ANONYMOUS the text for the server's log.
-    pub(crate) authorization_id: Option<String>,
-}
-
-impl Identity {
+impl Credentials {
     /// An empty one says the same as none, and must not be sent.
     fn authorization_id(&self) -> Option<&str> {
         self.authorization_id.as_deref().filter(|id| !id.is_empty())
@@ -161,7 +147,7 @@ pub(crate) type NonceSource = fn() -> Result<String, SaslError>;
 /// `host` is the server's name as it was dialled.
 pub(crate) fn exchange(
     mechanism: Mechanism,
-    identity: Identity,
+    identity: Credentials,
     host: &str,
     nonce: NonceSource,
 ) -> Box<dyn Exchange> {

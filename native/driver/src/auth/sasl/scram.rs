@@ -11,7 +11,7 @@ use stringprep::saslprep;
 use zeroize::Zeroizing;
 
 use super::mutual::{Mutual, Mutually, Proof};
-use super::{base64, Identity, NonceSource, SaslError, Token};
+use super::{base64, Credentials, NonceSource, SaslError, Token};
 use message::{ServerFinal, ServerFirst};
 
 /// Up to here the key is derived within a few milliseconds.
@@ -25,7 +25,7 @@ pub(super) enum Hash {
 
 pub(super) struct Scram {
     hash: Hash,
-    identity: Identity,
+    identity: Credentials,
     nonce: NonceSource,
     /// The first message, which all proofs are over.
     first: Option<ClientFirst>,
@@ -38,7 +38,7 @@ struct ClientFirst {
     nonce: String,
 }
 
-pub(super) fn exchange(hash: Hash, identity: Identity, nonce: NonceSource) -> Mutually<Scram> {
+pub(super) fn exchange(hash: Hash, identity: Credentials, nonce: NonceSource) -> Mutually<Scram> {
     Mutually::new(Scram {
         hash,
         identity,
@@ -180,7 +180,7 @@ impl Hash {
 }
 
 /// The name in the one form that both sides use (SASLprep, RFC 4013).
-fn username(identity: &Identity) -> Result<String, SaslError> {
+fn username(identity: &Credentials) -> Result<String, SaslError> {
     let prepared = saslprep(&identity.username).map_err(|_| {
         SaslError::Unfit("the name has a character that SASLprep (RFC 4013) prohibits")
     })?;
@@ -190,7 +190,7 @@ fn username(identity: &Identity) -> Result<String, SaslError> {
     Ok(prepared.into_owned())
 }
 
-fn password(identity: &Identity) -> Result<Zeroizing<String>, SaslError> {
+fn password(identity: &Credentials) -> Result<Zeroizing<String>, SaslError> {
     let prepared = saslprep(identity.password_text()?).map_err(|_| {
         SaslError::Unfit("the password has a character that SASLprep (RFC 4013) prohibits")
     })?;

@@ -4,27 +4,27 @@
 use stringprep::tables;
 use zeroize::Zeroizing;
 
-use super::{Exchange, Identity, SaslError, Token};
+use super::{Credentials, Exchange, SaslError, Token};
 
 /// What RFC 4505 allows.
 const MAX_TRACE_CHARACTERS: usize = 255;
 
 pub(super) struct Single {
-    identity: Identity,
-    message: fn(&Identity) -> Result<Token, SaslError>,
+    identity: Credentials,
+    message: fn(&Credentials) -> Result<Token, SaslError>,
 }
 
-pub(super) fn plain(identity: Identity) -> Single {
+pub(super) fn plain(identity: Credentials) -> Single {
     let message = plain_message;
     Single { identity, message }
 }
 
-pub(super) fn external(identity: Identity) -> Single {
+pub(super) fn external(identity: Credentials) -> Single {
     let message = external_message;
     Single { identity, message }
 }
 
-pub(super) fn anonymous(identity: Identity) -> Single {
+pub(super) fn anonymous(identity: Credentials) -> Single {
     let message = anonymous_message;
     Single { identity, message }
 }
@@ -43,7 +43,7 @@ impl Exchange for Single {
     }
 }
 
-fn plain_message(identity: &Identity) -> Result<Token, SaslError> {
+fn plain_message(identity: &Credentials) -> Result<Token, SaslError> {
     let authorization_id = identity.authorization_id().unwrap_or_default();
     let (username, password) = (&identity.username, identity.password.expose());
     if username.is_empty() {
@@ -68,13 +68,13 @@ fn plain_message(identity: &Identity) -> Result<Token, SaslError> {
     Ok(token)
 }
 
-fn external_message(identity: &Identity) -> Result<Token, SaslError> {
+fn external_message(identity: &Credentials) -> Result<Token, SaslError> {
     let authorization_id = identity.authorization_id().unwrap_or_default();
     without_zero(authorization_id)?;
     Ok(Zeroizing::new(authorization_id.as_bytes().to_vec()))
 }
 
-fn anonymous_message(identity: &Identity) -> Result<Token, SaslError> {
+fn anonymous_message(identity: &Credentials) -> Result<Token, SaslError> {
     let trace = identity.authorization_id().unwrap_or_default();
     if trace.chars().count() > MAX_TRACE_CHARACTERS {
         return Err(SaslError::Unfit(

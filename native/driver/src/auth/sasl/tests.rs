@@ -1,17 +1,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Secret;
 
-pub(super) fn identity(username: &str, password: &str) -> Identity {
-    Identity {
+pub(super) fn identity(username: &str, password: &str) -> Credentials {
+    Credentials {
         username: username.to_owned(),
         password: Secret::new(password.as_bytes()),
         authorization_id: None,
     }
 }
 
-fn acting_as(authorization_id: &str) -> Identity {
-    Identity {
+fn acting_as(authorization_id: &str) -> Credentials {
+    Credentials {
         authorization_id: Some(authorization_id.to_owned()),
         ..identity("tim", "tanstaaftanstaaf")
     }
@@ -19,14 +20,14 @@ fn acting_as(authorization_id: &str) -> Identity {
 
 fn begin(
     mechanism: Mechanism,
-    identity: Identity,
+    identity: Credentials,
 ) -> (Box<dyn Exchange>, Result<Token, SaslError>) {
     let mut exchange = exchange(mechanism, identity, "db.example", random_nonce);
     let initial = exchange.initial();
     (exchange, initial)
 }
 
-fn initial(mechanism: Mechanism, identity: Identity) -> Result<Vec<u8>, SaslError> {
+fn initial(mechanism: Mechanism, identity: Credentials) -> Result<Vec<u8>, SaslError> {
     let (_, initial) = begin(mechanism, identity);
     initial.map(|token| token.to_vec())
 }
@@ -221,7 +222,7 @@ proptest! {
         last in any::<Option<Vec<u8>>>(),
     ) {
         for mechanism in Mechanism::ALL {
-            let identity = Identity {
+            let identity = Credentials {
                 username: username.clone(),
                 password: Secret::new(&password),
                 authorization_id: authorization_id.clone(),

@@ -8,7 +8,7 @@ const CHALLENGE: &str = "realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",
                          algorithm=md5-sess,charset=utf-8";
 const LAST: &[u8] = b"rspauth=ea40f60335c427b5527b84dbabcdfffd";
 
-fn begin(identity: Identity) -> Mutually<DigestMd5> {
+fn begin(identity: Credentials) -> Mutually<DigestMd5> {
     let uri = "imap/elwood.innosoft.com".to_owned();
     let mut exchange = exchange(identity, uri, || Ok("OA6MHXh6VqTrRk".to_owned()));
     assert!(exchange.initial().unwrap().is_empty());
@@ -26,7 +26,7 @@ fn answered() -> Mutually<DigestMd5> {
 }
 
 /// What the answer to this challenge says.
-fn answer(identity: Identity, challenge: &str) -> Result<String, SaslError> {
+fn answer(identity: Credentials, challenge: &str) -> Result<String, SaslError> {
     let token = begin(identity).respond(challenge.as_bytes())?;
     Ok(String::from_utf8_lossy(&token).into_owned())
 }
