@@ -45,4 +45,28 @@ pub enum DecodeError {
     /// Bytes that are no CQL frame but a TLS record: the peer wants TLS.
     #[error("the peer answered with a TLS record")]
     TlsRecord,
+    /// Bytes that were damaged on the way.
+    #[error("wrong checksum of {0}")]
+    Checksum(&'static str),
+    /// Bytes that can't be decompressed, or are compressed though that was not agreed on.
+    #[error("compressed bytes that can't be read")]
+    Compression,
+    /// A length that compressed bytes can't have.
+    #[error("{compressed} compressed bytes that claim to be {len}")]
+    Bomb {
+        /// What they claim to become.
+        len: usize,
+        /// How many there are.
+        compressed: usize,
+    },
+    /// A segment that should have whole frames ends inside of one.
+    #[error("a segment ends inside a frame")]
+    Segment,
+}
+
+impl DecodeError {
+    /// Whether only a value is wrong: the bytes around it can be read on.
+    pub fn is_value(&self) -> bool {
+        matches!(self, Self::BadLength { .. } | Self::Utf8(_))
+    }
 }

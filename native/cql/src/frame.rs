@@ -2,13 +2,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::DecodeError;
+use crate::compress::{decompress, decompressed_len};
+use crate::segment::SegmentReader;
+use crate::{Compression, DecodeError, Dialect, Version};
 
 /// Length of a frame's header.
 pub const HEADER_LEN: usize = 9;
-
-/// The protocol version spoken.
-pub const VERSION: u8 = 4;
 
 /// Bits of a header's flags.
 pub mod flag {
@@ -123,8 +122,35 @@ impl Header {
 pub struct Frame {
     /// The header.
     pub header: Header,
-    /// The body, `header.length` bytes.
+    /// The body as it came, `header.length` bytes: [`Self::content`] is what was meant.
     pub body: Bytes,
+    /// What it is written in.
+    pub dialect: Dialect,
+}
+
+impl Frame {
+    /// The body as it was before it was compressed.
+    pub fn content(&self) -> Result<Bytes, DecodeError> {
+        if !self.is_compressed() {
+            return Ok(self.body.clone());
+        }
+        let compression = self.dialect.compression.ok_or(DecodeError::Compression)?;
+        decompress(compression, &self.body)
+    }
+
+    /// The length of that; of a compressed body, what it claims.
+    pub fn content_len(&self) -> Result<usize, DecodeError> {
+        if !self.is_compressed() {
+            return Ok(self.body.len());
+        }
+        let compression = self.dialect.compression.ok_or(DecodeError::Compression)?;
+        decompressed_len(compression, &self.body)
+    }
+
+    /// In protocol 5 it is segments that are compressed, and the flag means nothing.
+    fn is_compressed(&self) -> bool {
+        self.header.flags & flag::COMPRESSION != 0 && self.dialect.version < Version::V5
+    }
 }
 
 /// Writes the stream id into an encoded frame; frames are built before their stream is known.
@@ -138,10 +164,24 @@ pub fn set_stream(frame: &mut [u8], stream: i16) {
 #[derive(Debug, Clone)]
 pub struct FrameReader {
     from: Sender,
+    dialect: Dialect,
+    /// Whether the peer may answer in another version than it was asked in.
+    negotiating: bool,
     max_len: u32,
     keep_len: u32,
     /// Bytes of a body that is not kept and has not arrived yet.
     skip: usize,
+    segments: Option<Segments>,
+}
+
+/// The state of a reader whose frames come in segments.
+#[derive(Debug, Clone)]
+struct Segments {
+    reader: SegmentReader,
+    /// What was in them and has not been cut into frames yet.
+    payload: BytesMut,
+    /// Whether the last one had whole frames.
+    self_contained: bool,
 }
 
 /// What a [`FrameReader`] found.
@@ -149,53 +189,132 @@ pub struct FrameReader {
 pub enum Incoming {
     /// A whole frame.
     Frame(Frame),
-    /// The header of a frame whose body is longer than what is kept; the body is skipped.
+    /// The header of a frame whose body is longer than what is kept, with the length that is meant
+    /// to be; the body is skipped.
     Oversized(Header),
 }
 
 impl FrameReader {
-    /// Reads frames sent by `from` with bodies of at most `max_len` bytes.
-    pub fn new(from: Sender, max_len: u32) -> Self {
+    /// Reads frames sent by `from` with bodies of at most `max_len` bytes. Frames are in no
+    /// segments until [`Self::agree`].
+    pub fn new(from: Sender, version: Version, max_len: u32) -> Self {
         Self {
             from,
+            dialect: Dialect::plain(version),
+            negotiating: false,
             max_len,
             keep_len: max_len,
             skip: 0,
+            segments: None,
         }
+    }
+
+    /// Takes frames of any version, as answers to one who asks for a version that a server may not
+    /// know.
+    pub fn negotiating(mut self) -> Self {
+        self.negotiating = true;
+        self
     }
 
     /// Keeps only bodies of at most `keep_len` bytes; of longer ones [`FrameReader::incoming`]
     /// tells the header.
     pub fn keeping(mut self, keep_len: u32) -> Self {
-        self.keep_len = keep_len.min(self.max_len);
+        self.limit(self.max_len, keep_len);
         self
+    }
+
+    /// Other limits from the next frame on.
+    pub fn limit(&mut self, max_len: u32, keep_len: u32) {
+        self.max_len = max_len;
+        self.keep_len = keep_len.min(max_len);
+    }
+
+    /// What follows may be compressed so, as the answer to a STARTUP that asks for it.
+    pub fn decompressing(&mut self, compression: Option<Compression>) {
+        self.dialect.compression = compression;
+    }
+
+    /// What follows is written in this dialect: its version alone, compressed as agreed, in segments
+    /// from protocol 5 on. That is so after READY or AUTHENTICATE.
+    pub fn agree(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+        self.negotiating = false;
+        self.segments = (dialect.version >= Version::V5).then(|| Segments {
+            reader: SegmentReader::new(dialect.compression),
+            payload: BytesMut::new(),
+            self_contained: false,
+        });
     }
 
     /// As [`FrameReader::next`], but a frame that is too long to keep is told instead of an error.
     pub fn incoming(&mut self, buffer: &mut BytesMut) -> Result<Option<Incoming>, DecodeError> {
+        let Some(mut segments) = self.segments.take() else {
+            return self.cut(buffer);
+        };
+        let found = self.cut_segments(&mut segments, buffer);
+        self.segments = Some(segments);
+        found
+    }
+
+    /// Takes the next whole frame off the front of `buffer`, or nothing while it is incomplete.
+    ///
+    /// An error is final: the bytes are no conversation that could go on.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        match self.incoming(buffer)? {
+            Some(Incoming::Frame(frame)) => Ok(Some(frame)),
+            Some(Incoming::Oversized(header)) => Err(self.too_large(header.length)),
+            None => Ok(None),
+        }
+    }
+
+    fn cut_segments(
+        &mut self,
+        segments: &mut Segments,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Incoming>, DecodeError> {
+        loop {
+            let found = self.cut(&mut segments.payload)?;
+            if segments.payload.is_empty() {
+                // Its memory is that of a long frame, perhaps, whose user may be done with it soon.
+                segments.payload = BytesMut::new();
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+            let inside = self.skip > 0 || !segments.payload.is_empty();
+            if inside && segments.self_contained {
+                return Err(DecodeError::Segment);
+            }
+            let Some(segment) = segments.reader.next(buffer)? else {
+                return Ok(None);
+            };
+            segments.self_contained = segment.self_contained;
+            if inside && segment.self_contained {
+                return Err(DecodeError::Segment);
+            }
+            if segments.payload.is_empty() {
+                segments.payload = segment.payload;
+            } else {
+                segments.payload.extend_from_slice(&segment.payload);
+            }
+        }
+    }
+
+    fn cut(&mut self, buffer: &mut BytesMut) -> Result<Option<Incoming>, DecodeError> {
         let skipped = self.skip.min(buffer.len());
         buffer.advance(skipped);
         self.skip -= skipped;
         if self.skip > 0 {
             return Ok(None);
         }
-        match self.peek(buffer)? {
-            Some(header) if header.length > self.keep_len => {
-                buffer.advance(HEADER_LEN);
-                self.skip = header.length as usize;
-                Ok(Some(Incoming::Oversized(header)))
-            }
-            _ => Ok(self.next(buffer)?.map(Incoming::Frame)),
-        }
-    }
-
-    /// Takes the next whole frame off the front of `buffer`, or nothing while it is incomplete.
-    ///
-    /// An error is final: the bytes are no conversation that could go on.
-    pub fn next(&self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         let Some(header) = self.peek(buffer)? else {
             return Ok(None);
         };
+        if header.length > self.keep_len {
+            buffer.advance(HEADER_LEN);
+            self.skip = header.length as usize;
+            return Ok(Some(Incoming::Oversized(header)));
+        }
         let total = HEADER_LEN + header.length as usize;
         if buffer.len() < total {
             let missing = total - buffer.len();
@@ -203,8 +322,43 @@ impl FrameReader {
             return Ok(None);
         }
         buffer.advance(HEADER_LEN);
-        let body = buffer.split_to(header.length as usize).freeze();
-        Ok(Some(Frame { header, body }))
+        let frame = Frame {
+            header,
+            body: buffer.split_to(header.length as usize).freeze(),
+            dialect: self.dialect_of(header),
+        };
+        self.kept(frame).map(Some)
+    }
+
+    /// A frame, unless its content would be longer than its body was.
+    fn kept(&self, frame: Frame) -> Result<Incoming, DecodeError> {
+        let length = u32::try_from(frame.content_len()?).unwrap_or(u32::MAX);
+        if length > self.max_len {
+            Err(self.too_large(length))
+        } else if length > self.keep_len {
+            let header = Header {
+                length,
+                ..frame.header
+            };
+            Ok(Incoming::Oversized(header))
+        } else {
+            Ok(Incoming::Frame(frame))
+        }
+    }
+
+    fn too_large(&self, len: u32) -> DecodeError {
+        DecodeError::FrameTooLarge {
+            len: u64::from(len),
+            max: self.max_len,
+        }
+    }
+
+    /// What is refused is refused in a version that the peer knows.
+    fn dialect_of(&self, header: Header) -> Dialect {
+        if header.version == self.dialect.version.number() {
+            return self.dialect;
+        }
+        Dialect::plain(Version::from_wire(header.version).unwrap_or(Version::V4))
     }
 
     fn peek(&self, buffer: &[u8]) -> Result<Option<Header>, DecodeError> {
@@ -217,7 +371,10 @@ impl FrameReader {
                 Sender::Client => 0,
                 Sender::Server => 0x80,
             };
-            if first & 0x80 != expected || !(3..=6).contains(&(first & 0x7F)) {
+            let version = first & 0x7F;
+            let known = version == self.dialect.version.number()
+                || (self.negotiating && OTHER_VERSIONS.contains(&version));
+            if first & 0x80 != expected || !known {
                 return Err(DecodeError::Version(first));
             }
         }
@@ -226,14 +383,14 @@ impl FrameReader {
         };
         let header = Header::parse(bytes)?;
         if header.length > self.max_len {
-            return Err(DecodeError::FrameTooLarge {
-                len: u64::from(header.length),
-                max: self.max_len,
-            });
+            return Err(self.too_large(header.length));
         }
         Ok(Some(header))
     }
 }
+
+/// Versions with frames like ours; the last two are those of DSE.
+const OTHER_VERSIONS: [u8; 6] = [3, 4, 5, 6, 0x41, 0x42];
 
 /// A frame's announced length is only a claim: memory for it is taken in steps of this size.
 const RESERVE_AT_MOST: usize = 1 << 20;
@@ -242,121 +399,4 @@ const TLS_ALERT: u8 = 0x15;
 const TLS_HANDSHAKE: u8 = 0x16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn frame(stream: i16, opcode: Opcode, body: &[u8]) -> Vec<u8> {
-        let header = Header {
-            sender: Sender::Server,
-            version: VERSION,
-            flags: 0,
-            stream,
-            opcode,
-            length: body.len() as u32,
-        };
-        [&header.to_bytes()[..], body].concat()
-    }
-
-    proptest! {
-        #[test]
-        fn bytes_split_anywhere_give_the_same_frames(
-            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..64), 1..8),
-            cuts in proptest::collection::vec(1usize..40, 1..200),
-        ) {
-            let all: Vec<u8> = bodies
-                .iter()
-                .enumerate()
-                .flat_map(|(i, body)| frame(i as i16, Opcode::Result, body))
-                .collect();
-            let reader = FrameReader::new(Sender::Server, 1 << 20);
-            let (mut buffer, mut seen, mut at) = (BytesMut::new(), Vec::new(), 0);
-            for cut in cuts.iter().cycle() {
-                let end = (at + cut).min(all.len());
-                buffer.extend_from_slice(&all[at..end]);
-                at = end;
-                while let Some(frame) = reader.next(&mut buffer).unwrap() {
-                    seen.push((frame.header.stream, frame.body.to_vec()));
-                }
-                if at == all.len() {
-                    break;
-                }
-            }
-            let expected: Vec<_> =
-                bodies.into_iter().enumerate().map(|(i, b)| (i as i16, b)).collect();
-            prop_assert_eq!(seen, expected);
-        }
-
-        #[test]
-        fn any_bytes_end_in_a_frame_an_error_or_patience(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut buffer = BytesMut::from(&bytes[..]);
-            let reader = FrameReader::new(Sender::Server, 1 << 10);
-            while let Ok(Some(_)) = reader.next(&mut buffer) {}
-            prop_assert!(buffer.len() <= bytes.len());
-        }
-    }
-
-    #[test]
-    fn a_long_frame_is_refused_by_its_header_alone() {
-        let mut buffer = BytesMut::from(&frame(1, Opcode::Result, &[0; 11])[..HEADER_LEN]);
-        let refused = FrameReader::new(Sender::Server, 10).next(&mut buffer);
-        assert_eq!(
-            refused,
-            Err(DecodeError::FrameTooLarge { len: 11, max: 10 })
-        );
-    }
-
-    #[test]
-    fn a_claimed_length_reserves_no_more_than_a_step() {
-        let mut header = frame(1, Opcode::Result, &[]);
-        header[5..9].copy_from_slice(&(1u32 << 30).to_be_bytes());
-        let mut buffer = BytesMut::from(&header[..]);
-        let reader = FrameReader::new(Sender::Server, u32::MAX);
-        assert_eq!(reader.next(&mut buffer), Ok(None));
-        assert!(buffer.capacity() <= 2 * RESERVE_AT_MOST);
-    }
-
-    #[test]
-    fn a_frame_too_long_to_keep_is_skipped_however_it_arrives() {
-        let all = [
-            frame(1, Opcode::Result, b"short"),
-            frame(2, Opcode::Result, &[7; 100]),
-            frame(3, Opcode::Result, b"again"),
-        ]
-        .concat();
-        for piece in [1, 2, 7, 50, 1_000] {
-            let mut reader = FrameReader::new(Sender::Server, 1_000).keeping(10);
-            let (mut buffer, mut seen) = (BytesMut::new(), Vec::new());
-            for bytes in all.chunks(piece) {
-                buffer.extend_from_slice(bytes);
-                while let Some(incoming) = reader.incoming(&mut buffer).unwrap() {
-                    seen.push(match incoming {
-                        Incoming::Frame(frame) => (frame.header.stream, frame.body.to_vec()),
-                        Incoming::Oversized(header) => (header.stream, b"skipped".to_vec()),
-                    });
-                }
-            }
-            let expected = [(1, "short"), (2, "skipped"), (3, "again")];
-            assert_eq!(
-                seen,
-                expected.map(|(id, text)| (id, text.as_bytes().to_vec()))
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_byte_tells_a_tls_peer() {
-        let reader = FrameReader::new(Sender::Server, 10);
-        let alert = reader.next(&mut BytesMut::from(&[0x15, 3, 3][..]));
-        assert_eq!(alert, Err(DecodeError::TlsRecord));
-        let http = reader.next(&mut BytesMut::from(&b"HTTP/1.1"[..]));
-        assert_eq!(http, Err(DecodeError::Version(b'H')));
-    }
-
-    #[test]
-    fn the_stream_is_patched_in_place() {
-        let mut bytes = frame(0, Opcode::Result, b"x");
-        set_stream(&mut bytes, 0x1234);
-        assert_eq!(&bytes[2..4], &[0x12, 0x34]);
-    }
-}
+mod tests;

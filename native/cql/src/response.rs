@@ -1,14 +1,18 @@
 //! Responses (section 4.2).
 
+mod error;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::frame::{flag, Frame, Opcode};
 use crate::types::{ColumnSpec, ColumnType};
-use crate::value::{decode, Builder};
+use crate::value::{decode_one, Absent, Builder};
 use crate::wire::{BytesMap, Reader};
-use crate::{Consistency, DecodeError};
+use crate::{DecodeError, Dialect, Version};
+
+pub use error::{code, ErrorDetail, LimitedOperation, ServerError};
 
 /// A response with what any message may carry in front of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +72,8 @@ pub struct Rows {
     pub column_count: usize,
     /// Where the next page starts, if there is one.
     pub paging_state: Option<Bytes>,
+    /// The id of `columns`, where it is another than the request said.
+    pub metadata_id: Option<Bytes>,
     /// How many rows follow.
     pub count: usize,
     data: Bytes,
@@ -89,10 +95,12 @@ impl Rows {
             });
         }
         let mut reader = Reader::new(&self.data);
+        let mut absent = Absent::in_bytes(self.data.len());
         let mut cells = Vec::with_capacity(columns.len());
         for _ in 0..self.count {
             for column in columns {
-                cells.push(decode(builder, &column.ty, reader.bytes("cell")?)?);
+                let cell = reader.bytes("cell")?;
+                cells.push(decode_one(builder, &column.ty, cell, &mut absent)?);
             }
             row(builder, &mut cells);
             cells.clear();
@@ -113,10 +121,12 @@ pub struct Prepared {
     pub id: Bytes,
     /// Its bind markers.
     pub bind: Arc<[ColumnSpec]>,
-    /// Which bind markers make up the partition key, in the key's order.
+    /// Which bind markers make up the partition key, in the key's order; protocol 3 doesn't tell.
     pub partition_key: Vec<u16>,
     /// The columns of its results; none for a statement without rows.
     pub result: Arc<[ColumnSpec]>,
+    /// Their id, where the dialect has such.
+    pub result_id: Option<Bytes>,
 }
 
 /// What a schema statement changed (section 4.2.5.5).
@@ -132,131 +142,12 @@ pub struct SchemaChange {
     pub name: Option<String>,
 }
 
-/// ERROR (section 9).
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServerError {
-    /// The error code.
-    pub code: i32,
-    /// What the server says.
-    pub message: String,
-    /// The code's own fields.
-    pub detail: ErrorDetail,
-}
-
-/// The fields that an error code brings along.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ErrorDetail {
-    /// Codes without fields.
-    None,
-    /// 0x1000: not enough replicas are alive.
-    Unavailable {
-        /// The request's consistency.
-        consistency: Consistency,
-        /// Replicas needed.
-        required: i32,
-        /// Replicas alive.
-        alive: i32,
-    },
-    /// 0x1100 and 0x1500: a write that timed out or failed.
-    Write {
-        /// The request's consistency.
-        consistency: Consistency,
-        /// Replicas that answered.
-        received: i32,
-        /// Replicas needed.
-        required: i32,
-        /// Replicas that failed (0x1500).
-        failures: Option<i32>,
-        /// For example `SIMPLE` or `BATCH_LOG`.
-        write_type: String,
-    },
-    /// 0x1200 and 0x1300: a read that timed out or failed.
-    Read {
-        /// The request's consistency.
-        consistency: Consistency,
-        /// Replicas that answered.
-        received: i32,
-        /// Replicas needed.
-        required: i32,
-        /// Replicas that failed (0x1300).
-        failures: Option<i32>,
-        /// Whether the replica asked for data was among those that answered.
-        data_present: bool,
-    },
-    /// 0x1400: a function failed.
-    Function {
-        /// Its keyspace.
-        keyspace: String,
-        /// Its name.
-        function: String,
-        /// Its argument types.
-        argument_types: Vec<String>,
-    },
-    /// 0x2400
-    AlreadyExists {
-        /// The keyspace.
-        keyspace: String,
-        /// The table; empty for a keyspace.
-        table: String,
-    },
-    /// 0x2500: the statement is not prepared on this node.
-    Unprepared {
-        /// The id asked for.
-        id: Vec<u8>,
-    },
-}
-
-/// Error codes that a driver acts on.
-pub mod code {
-    /// The server gave up inside.
-    pub const SERVER: i32 = 0x0000;
-    /// The server could not make sense of a frame, or does not speak its version.
-    pub const PROTOCOL: i32 = 0x000A;
-    /// A login failed.
-    pub const BAD_CREDENTIALS: i32 = 0x0100;
-    /// Not enough replicas are alive.
-    pub const UNAVAILABLE: i32 = 0x1000;
-    /// The coordinator is overloaded.
-    pub const OVERLOADED: i32 = 0x1001;
-    /// The coordinator is still starting.
-    pub const IS_BOOTSTRAPPING: i32 = 0x1002;
-    /// A truncation failed.
-    pub const TRUNCATE: i32 = 0x1003;
-    /// A write timed out.
-    pub const WRITE_TIMEOUT: i32 = 0x1100;
-    /// A read timed out.
-    pub const READ_TIMEOUT: i32 = 0x1200;
-    /// A read failed.
-    pub const READ_FAILURE: i32 = 0x1300;
-    /// A function failed.
-    pub const FUNCTION_FAILURE: i32 = 0x1400;
-    /// A write failed.
-    pub const WRITE_FAILURE: i32 = 0x1500;
-    /// Syntax error.
-    pub const SYNTAX: i32 = 0x2000;
-    /// The role may not do that.
-    pub const UNAUTHORIZED: i32 = 0x2100;
-    /// A valid statement that can't be carried out.
-    pub const INVALID: i32 = 0x2200;
-    /// A configuration problem.
-    pub const CONFIG: i32 = 0x2300;
-    /// The keyspace or table exists.
-    pub const ALREADY_EXISTS: i32 = 0x2400;
-    /// The statement is not prepared on this node.
-    pub const UNPREPARED: i32 = 0x2500;
-}
-
 impl Response {
     /// Reads a response frame.
     pub fn parse(frame: &Frame) -> Result<Self, DecodeError> {
         let flags = frame.header.flags;
-        if flags & flag::COMPRESSION != 0 {
-            return Err(DecodeError::Unknown {
-                what: "compression, none was agreed on: flags",
-                value: i64::from(flags),
-            });
-        }
-        let mut reader = Reader::new(&frame.body);
+        let body = frame.content()?;
+        let mut reader = Reader::new(&body);
         let tracing_id = (flags & flag::TRACING != 0)
             .then(|| reader.uuid("tracing id"))
             .transpose()?;
@@ -274,15 +165,20 @@ impl Response {
             tracing_id,
             warnings,
             payload,
-            message: Message::read(frame.header.opcode, &mut reader, &frame.body)?,
+            message: Message::read(frame.header.opcode, &mut reader, &body, &frame.dialect)?,
         })
     }
 }
 
 impl Message {
-    fn read(opcode: Opcode, reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
+    fn read(
+        opcode: Opcode,
+        reader: &mut Reader<'_>,
+        body: &Bytes,
+        dialect: &Dialect,
+    ) -> Result<Self, DecodeError> {
         Ok(match opcode {
-            Opcode::Error => Self::Error(ServerError::read(reader)?),
+            Opcode::Error => Self::Error(ServerError::read(reader, dialect)?),
             Opcode::Ready => Self::Ready,
             Opcode::Authenticate => {
                 Self::Authenticate(reader.string("authenticator class")?.to_owned())
@@ -290,7 +186,7 @@ impl Message {
             Opcode::AuthChallenge => Self::AuthChallenge(token(reader, body)?),
             Opcode::AuthSuccess => Self::AuthSuccess(token(reader, body)?),
             Opcode::Supported => Self::Supported(reader.string_multimap("supported options")?),
-            Opcode::Result => Self::Result(ResultBody::read(reader, body)?),
+            Opcode::Result => Self::Result(ResultBody::read(reader, body, dialect)?),
             Opcode::Event => Self::Event(body.slice_ref(reader.rest())),
             request => {
                 return Err(DecodeError::Unknown {
@@ -309,17 +205,17 @@ fn token(reader: &mut Reader<'_>, body: &Bytes) -> Result<Option<Bytes>, DecodeE
 }
 
 impl ResultBody {
-    fn read(reader: &mut Reader<'_>, body: &Bytes) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>, body: &Bytes, dialect: &Dialect) -> Result<Self, DecodeError> {
         Ok(match reader.int("result kind")? {
             1 => Self::Void,
-            2 => Self::Rows(read_rows(reader, body)?),
+            2 => Self::Rows(read_rows(reader, body, dialect)?),
             3 => Self::SetKeyspace(reader.string("keyspace")?.to_owned()),
-            4 => Self::Prepared(read_prepared(reader, body)?),
+            4 => Self::Prepared(read_prepared(reader, body, dialect)?),
             5 => Self::SchemaChange(SchemaChange::read(reader)?),
             other => {
                 return Err(DecodeError::Unknown {
                     what: "result kind",
-                    value: i64::from(other),
+                    value: i64::from(other.cast_unsigned()),
                 })
             }
         })
@@ -331,12 +227,17 @@ mod metadata {
     pub(super) const GLOBAL_TABLE: i32 = 0x01;
     pub(super) const MORE_PAGES: i32 = 0x02;
     pub(super) const NO_METADATA: i32 = 0x04;
+    pub(super) const CHANGED: i32 = 0x08;
 }
 
 /// The least that a column's specification takes: its name's length and its type.
 const COLUMN_LEN: usize = 4;
 
-fn read_rows(reader: &mut Reader<'_>, body: &Bytes) -> Result<Rows, DecodeError> {
+fn read_rows(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    dialect: &Dialect,
+) -> Result<Rows, DecodeError> {
     let flags = reader.int("result flags")?;
     let column_count = reader.int("column count")?;
     let column_count =
@@ -345,6 +246,11 @@ fn read_rows(reader: &mut Reader<'_>, body: &Bytes) -> Result<Rows, DecodeError>
         reader
             .bytes("paging state")?
             .map(|state| body.slice_ref(state))
+    } else {
+        None
+    };
+    let metadata_id = if dialect.has_metadata_ids() && flags & metadata::CHANGED != 0 {
+        Some(body.slice_ref(reader.short_bytes("metadata's id")?))
     } else {
         None
     };
@@ -365,6 +271,7 @@ fn read_rows(reader: &mut Reader<'_>, body: &Bytes) -> Result<Rows, DecodeError>
         columns,
         column_count,
         paging_state,
+        metadata_id,
         count,
         data: body.slice_ref(reader.rest()),
     })
@@ -403,11 +310,24 @@ fn read_columns(
         .collect()
 }
 
-fn read_prepared(reader: &mut Reader<'_>, body: &Bytes) -> Result<Prepared, DecodeError> {
+fn read_prepared(
+    reader: &mut Reader<'_>,
+    body: &Bytes,
+    dialect: &Dialect,
+) -> Result<Prepared, DecodeError> {
     let id = body.slice_ref(reader.short_bytes("prepared statement's id")?);
+    let result_id = if dialect.has_metadata_ids() {
+        Some(body.slice_ref(reader.short_bytes("metadata's id")?))
+    } else {
+        None
+    };
     let flags = reader.int("bind flags")?;
     let columns = reader.count(COLUMN_LEN, "bind markers")?;
-    let keys = reader.count(2, "partition key")?;
+    let keys = if dialect.version >= Version::V4 {
+        reader.count(2, "partition key")?
+    } else {
+        0
+    };
     let partition_key = (0..keys)
         .map(|_| match reader.short("partition key")? {
             index if usize::from(index) < columns => Ok(index),
@@ -431,6 +351,7 @@ fn read_prepared(reader: &mut Reader<'_>, body: &Bytes) -> Result<Prepared, Deco
         bind,
         partition_key,
         result,
+        result_id,
     })
 }
 
@@ -449,60 +370,6 @@ impl SchemaChange {
             target,
             keyspace,
             name,
-        })
-    }
-}
-
-impl ServerError {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let code = reader.int("error code")?;
-        // A server may quote bytes that were sent to it.
-        let len = usize::from(reader.short("error message")?);
-        let message = String::from_utf8_lossy(reader.take(len, "error message")?).into_owned();
-        let consistency =
-            |reader: &mut Reader<'_>| Consistency::from_wire(reader.short("consistency")?);
-        let detail = match code {
-            code::UNAVAILABLE => ErrorDetail::Unavailable {
-                consistency: consistency(reader)?,
-                required: reader.int("required")?,
-                alive: reader.int("alive")?,
-            },
-            code::WRITE_TIMEOUT | code::WRITE_FAILURE => ErrorDetail::Write {
-                consistency: consistency(reader)?,
-                received: reader.int("received")?,
-                required: reader.int("required")?,
-                failures: (code == code::WRITE_FAILURE)
-                    .then(|| reader.int("failures"))
-                    .transpose()?,
-                write_type: reader.string("write type")?.to_owned(),
-            },
-            code::READ_TIMEOUT | code::READ_FAILURE => ErrorDetail::Read {
-                consistency: consistency(reader)?,
-                received: reader.int("received")?,
-                required: reader.int("required")?,
-                failures: (code == code::READ_FAILURE)
-                    .then(|| reader.int("failures"))
-                    .transpose()?,
-                data_present: reader.byte("data present")? != 0,
-            },
-            code::FUNCTION_FAILURE => ErrorDetail::Function {
-                keyspace: reader.string("keyspace")?.to_owned(),
-                function: reader.string("function")?.to_owned(),
-                argument_types: reader.string_list("argument types")?,
-            },
-            code::ALREADY_EXISTS => ErrorDetail::AlreadyExists {
-                keyspace: reader.string("keyspace")?.to_owned(),
-                table: reader.string("table")?.to_owned(),
-            },
-            code::UNPREPARED => ErrorDetail::Unprepared {
-                id: reader.short_bytes("prepared statement's id")?.to_vec(),
-            },
-            _ => ErrorDetail::None,
-        };
-        Ok(Self {
-            code,
-            message,
-            detail,
         })
     }
 }

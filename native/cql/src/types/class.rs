@@ -83,6 +83,7 @@ impl<'a> Parser<'a> {
                 self.need(',')?;
                 ColumnType::Map(Box::new((key, self.class(inner)?)))
             }
+            "TupleType" if self.eat(')') => return Ok(ColumnType::Tuple(Vec::new())),
             "TupleType" => {
                 let mut items = vec![self.class(inner)?];
                 while self.eat(',') {
@@ -232,8 +233,11 @@ fn put_call<'t>(
 ) {
     out.push_str(PACKAGE);
     out.push_str(class);
+    out.push('(');
     for (i, parameter) in parameters.enumerate() {
-        out.push(if i == 0 { '(' } else { ',' });
+        if i > 0 {
+            out.push(',');
+        }
         parameter.put_class(out);
     }
     out.push_str(after);
@@ -314,6 +318,13 @@ mod tests {
     fn names_nested_too_deep_are_refused() {
         let deep = "ListType(".repeat(100_000);
         assert_eq!(parse(&deep, 0), Err(DecodeError::TooDeep));
+    }
+
+    #[test]
+    fn a_tuple_of_nothing() {
+        let class = "org.apache.cassandra.db.marshal.TupleType()";
+        assert_eq!(parsed(class), ColumnType::Tuple(Vec::new()));
+        assert_eq!(ColumnType::Tuple(Vec::new()).class_name(), class);
     }
 
     #[test]

@@ -47,11 +47,50 @@ pub trait Builder {
     fn udt(&mut self, udt: &Udt, fields: Vec<Self::Term>) -> Self::Term;
 }
 
+/// How many fields may still be missing at the end of values, whose types have them. They become
+/// nulls that took no bytes: without a limit a list of tuples of no bytes could fill any memory.
+#[derive(Debug)]
+pub(crate) struct Absent(usize);
+
+impl Absent {
+    /// A page of 5,000 rows, each with a type that was given 200 fields later.
+    const FREE: usize = 1_000_000;
+    const EACH_BYTE: usize = 8;
+
+    /// For values of so many bytes together.
+    pub(crate) fn in_bytes(len: usize) -> Self {
+        Self(
+            len.saturating_mul(Self::EACH_BYTE)
+                .saturating_add(Self::FREE),
+        )
+    }
+
+    fn take(&mut self, fields: usize) -> Result<(), DecodeError> {
+        let left = self.0.checked_sub(fields);
+        self.0 = left.ok_or(DecodeError::BadLength {
+            ty: "values without so many of their fields",
+            len: fields,
+        })?;
+        Ok(())
+    }
+}
+
 /// Decodes one value; `None` is null.
 pub fn decode<B: Builder>(
     builder: &mut B,
     ty: &ColumnType,
     bytes: Option<&[u8]>,
+) -> Result<B::Term, DecodeError> {
+    let absent = &mut Absent::in_bytes(bytes.map_or(0, <[u8]>::len));
+    decode_one(builder, ty, bytes, absent)
+}
+
+/// As [`decode`], of several values that share what may be missing.
+pub(crate) fn decode_one<B: Builder>(
+    builder: &mut B,
+    ty: &ColumnType,
+    bytes: Option<&[u8]>,
+    absent: &mut Absent,
 ) -> Result<B::Term, DecodeError> {
     let Some(bytes) = bytes else {
         return Ok(builder.null());
@@ -88,31 +127,32 @@ pub fn decode<B: Builder>(
         }
         ColumnType::Time => builder.time(i64::from_be_bytes(fixed(bytes, "time")?)),
         ColumnType::Duration => {
+            let wrong = |_| bad_length("duration", bytes);
             let mut reader = Reader::new(bytes);
-            let months = narrow(vint(&mut reader)?)?;
-            let days = narrow(vint(&mut reader)?)?;
-            builder.duration(months, days, vint(&mut reader)?)
+            let months = vint(&mut reader).and_then(narrow).map_err(wrong)?;
+            let days = vint(&mut reader).and_then(narrow).map_err(wrong)?;
+            builder.duration(months, days, vint(&mut reader).map_err(wrong)?)
         }
         ColumnType::Inet => builder.inet(ip(bytes)?),
         ColumnType::Varint => builder.varint(bytes),
         ColumnType::Decimal => {
-            let mut reader = Reader::new(bytes);
-            let scale = reader.int("decimal")?;
-            if reader.rest().is_empty() {
-                return Err(DecodeError::Truncated("decimal"));
+            let wrong = || bad_length("decimal", bytes);
+            let (scale, digits) = bytes.split_first_chunk().ok_or_else(wrong)?;
+            if digits.is_empty() {
+                return Err(wrong());
             }
-            builder.decimal(scale, reader.rest())
+            builder.decimal(i32::from_be_bytes(*scale), digits)
         }
         ColumnType::List(item) => {
-            let items = items(builder, item, bytes)?;
+            let items = items(builder, item, bytes, absent)?;
             builder.list(items)
         }
         ColumnType::Vector(item, dimension) => {
-            let items = vector_items(builder, item, *dimension, bytes)?;
+            let items = vector_items(builder, item, *dimension, bytes, absent)?;
             builder.vector(items)
         }
         ColumnType::Set(item) => {
-            let items = items(builder, item, bytes)?;
+            let items = items(builder, item, bytes, absent)?;
             builder.set(items)
         }
         ColumnType::Map(pair) => {
@@ -120,17 +160,18 @@ pub fn decode<B: Builder>(
             let n = reader.count(8, "map")?;
             let mut pairs = Vec::with_capacity(n);
             for _ in 0..n {
-                let key = decode(builder, &pair.0, reader.bytes("map's key")?)?;
-                pairs.push((key, decode(builder, &pair.1, reader.bytes("map's value")?)?));
+                let key = decode_one(builder, &pair.0, reader.bytes("map's key")?, absent)?;
+                let value = reader.bytes("map's value")?;
+                pairs.push((key, decode_one(builder, &pair.1, value, absent)?));
             }
             builder.map(pairs)
         }
         ColumnType::Tuple(types) => {
-            let items = fields(builder, types.iter(), bytes)?;
+            let items = fields(builder, types.iter(), bytes, absent)?;
             builder.tuple(items)
         }
         ColumnType::Udt(udt) => {
-            let values = fields(builder, udt.fields.iter().map(|(_, ty)| ty), bytes)?;
+            let values = fields(builder, udt.fields.iter().map(|(_, ty)| ty), bytes, absent)?;
             builder.udt(udt, values)
         }
     })
@@ -151,22 +192,33 @@ pub(super) fn has_empty_values(ty: &ColumnType) -> bool {
 
 #[inline]
 fn fixed<const N: usize>(bytes: &[u8], ty: &'static str) -> Result<[u8; N], DecodeError> {
-    bytes.try_into().map_err(|_| DecodeError::BadLength {
+    bytes.try_into().map_err(|_| bad_length(ty, bytes))
+}
+
+/// A value that can't be read, though what is around it can: who wrote it need not be the server.
+fn bad_length(ty: &'static str, bytes: &[u8]) -> DecodeError {
+    DecodeError::BadLength {
         ty,
         len: bytes.len(),
-    })
+    }
 }
 
 fn items<B: Builder>(
     builder: &mut B,
     item: &ColumnType,
     bytes: &[u8],
+    absent: &mut Absent,
 ) -> Result<Vec<B::Term>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let n = reader.count(4, "list")?;
     let mut items = Vec::with_capacity(n);
     for _ in 0..n {
-        items.push(decode(builder, item, reader.bytes("list's item")?)?);
+        items.push(decode_one(
+            builder,
+            item,
+            reader.bytes("list's item")?,
+            absent,
+        )?);
     }
     Ok(items)
 }
@@ -177,11 +229,10 @@ fn vector_items<B: Builder>(
     item: &ColumnType,
     dimension: usize,
     bytes: &[u8],
+    absent: &mut Absent,
 ) -> Result<Vec<B::Term>, DecodeError> {
-    let wrong_length = DecodeError::BadLength {
-        ty: "vector",
-        len: bytes.len(),
-    };
+    let wrong = |_: DecodeError| bad_length("vector", bytes);
+    let wrong_length = bad_length("vector", bytes);
     let mut reader = Reader::new(bytes);
     // An item has at least one byte: no memory is taken for more than there can be.
     let least = item.fixed_len().unwrap_or(1).max(1).checked_mul(dimension);
@@ -192,10 +243,13 @@ fn vector_items<B: Builder>(
     for _ in 0..dimension {
         let len = match item.fixed_len() {
             Some(len) => len,
-            None => usize::try_from(unsigned_vint(&mut reader, "vector")?)
-                .map_err(|_| DecodeError::Truncated("vector"))?,
+            None => {
+                let len = unsigned_vint(&mut reader, "vector").map_err(wrong)?;
+                usize::try_from(len).map_err(|_| bad_length("vector", bytes))?
+            }
         };
-        items.push(decode(builder, item, Some(reader.take(len, "vector")?))?);
+        let item_bytes = reader.take(len, "vector").map_err(wrong)?;
+        items.push(decode_one(builder, item, Some(item_bytes), absent)?);
     }
     if reader.rest().is_empty() {
         Ok(items)
@@ -210,16 +264,19 @@ fn fields<'t, B: Builder>(
     builder: &mut B,
     types: impl ExactSizeIterator<Item = &'t ColumnType>,
     bytes: &[u8],
+    absent: &mut Absent,
 ) -> Result<Vec<B::Term>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let mut fields = Vec::with_capacity(types.len());
     for ty in types {
         let field = if reader.rest().is_empty() {
+            absent.take(1)?;
             None
         } else {
-            reader.bytes("field")?
+            let wrong = |_| bad_length("tuple or user-defined type", bytes);
+            reader.bytes("field").map_err(wrong)?
         };
-        fields.push(decode(builder, ty, field)?);
+        fields.push(decode_one(builder, ty, field, absent)?);
     }
     Ok(fields)
 }

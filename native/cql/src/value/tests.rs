@@ -372,3 +372,25 @@ fn a_hostile_count_is_refused_before_memory_is_taken_for_it() {
     let negative = super::decode(&mut Values, &list(ColumnType::Int), Some(&bytes));
     assert_eq!(negative, Err(DecodeError::Negative("list")));
 }
+
+#[test]
+fn what_somebody_wrote_wrongly_is_the_value_s_fault_alone() {
+    let tuple = ColumnType::Tuple(vec![ColumnType::Int, ColumnType::Int]);
+    let texts = ColumnType::Vector(Box::new(ColumnType::Text), 2);
+    for (ty, bytes) in [
+        (ColumnType::Decimal, &[0, 0, 0, 0][..]),
+        (ColumnType::Decimal, &[1, 2]),
+        (ColumnType::Duration, &[0xFF, 0xFF]),
+        // More months than there can be.
+        (ColumnType::Duration, &[0xF8, 1, 2, 3, 4, 5, 0, 0]),
+        (ColumnType::Int, &[1, 2, 3]),
+        (ColumnType::Text, &[0xFF]),
+        (ColumnType::Inet, &[1, 2, 3]),
+        (tuple, &[0, 0, 0, 9, 1]),
+        (texts.clone(), &[9, b'a', 1]),
+        (texts, &[1, b'a', 0xFF, 0xFF]),
+    ] {
+        let error = decode(&mut Values, &ty, Some(bytes)).unwrap_err();
+        assert!(error.is_value(), "{ty}: {error}");
+    }
+}
