@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use palladion_cql::frame::{Frame, FrameReader, Sender};
-use palladion_cql::{request, Opcode};
+use palladion_cql::{request, Dialect, Opcode, Version};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -196,12 +196,13 @@ impl Tls {
 
 /// What every client of Cassandra asks first. TLS 1.3 tickets arrive before the answers do.
 fn start_up(stream: &mut (impl Read + Write)) -> Outcome<()> {
-    let supported = ask(stream, &request::options())?;
+    let dialect = Dialect::plain(Version::V4);
+    let supported = ask(stream, &request::options(&dialect))?;
     if supported.header.opcode != Opcode::Supported {
         return Err("no answer to OPTIONS".into());
     }
     let startup = [("CQL_VERSION", "3.0.0"), ("DRIVER_NAME", "bare rustls")];
-    let startup = request::startup(&startup).map_err(|_| "the options are too long")?;
+    let startup = request::startup(&dialect, &startup).map_err(|_| "the options are too long")?;
     match ask(stream, &startup)?.header.opcode {
         Opcode::Ready => Ok(()),
         _ => Err("no answer to STARTUP".into()),
@@ -211,7 +212,7 @@ fn start_up(stream: &mut (impl Read + Write)) -> Outcome<()> {
 fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> Outcome<Frame> {
     stream.write_all(request)?;
     stream.flush()?;
-    let frames = FrameReader::new(Sender::Server, MAX_FRAME);
+    let mut frames = FrameReader::new(Sender::Server, Version::V4, MAX_FRAME);
     let mut input = BytesMut::new();
     let mut chunk = [0; 4096];
     loop {

@@ -11,19 +11,18 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use palladion_cql::frame::{FrameReader, Sender};
-use palladion_cql::response::code;
+use palladion_cql::Version;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
-use tokio::time::{sleep_until, timeout, Instant};
+use tokio::time::{sleep, sleep_until, timeout, Instant};
 use tokio_rustls::server::TlsStream;
 
 use crate::accept::{Handshaking, Open};
 use crate::control::Orders;
 use crate::counters::{add, subtract};
 use crate::event::Event;
-use crate::response::{error, put_error};
-use crate::session::{Session, Then};
+use crate::session::{Outcome, Session, Then};
 use crate::shared::Shared;
 
 /// Bytes to write at once, about; more requests are parsed once these are written.
@@ -34,6 +33,8 @@ pub(crate) const READ: usize = 64 << 10;
 /// Answers of one connection that wait for their time, at most, and their bytes.
 const MAX_LATER: usize = 100_000;
 const MAX_LATER_LEN: usize = 256 << 20;
+/// Between the bytes of what never ends.
+const DRIP: Duration = Duration::from_millis(20);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What frames are read from and written to.
@@ -59,6 +60,7 @@ struct Later {
     due: Instant,
     arrival: u64,
     bytes: Vec<u8>,
+    are_final: bool,
     then: Then,
 }
 
@@ -71,6 +73,9 @@ pub(crate) struct Connection<S> {
     frames: FrameReader,
     input: BytesMut,
     output: Vec<u8>,
+    /// Where the part of `output` ends that is written as it is; frames that follow wait for their
+    /// segments.
+    sealed: usize,
     later: BinaryHeap<Reverse<Later>>,
     later_len: usize,
     arrivals: u64,
@@ -84,9 +89,10 @@ impl<S: Transport> Connection<S> {
             session: Session::new(open, handshaking),
             orders,
             events: shared.events.subscribe(),
-            frames: FrameReader::new(Sender::Client, shared.max_frame),
+            frames: FrameReader::new(Sender::Client, Version::V4, shared.max_frame).negotiating(),
             input: BytesMut::with_capacity(READ),
             output: Vec::with_capacity(READ),
+            sealed: 0,
             later: BinaryHeap::new(),
             later_len: 0,
             arrivals: 0,
@@ -108,6 +114,7 @@ impl<S: Transport> Connection<S> {
                 let _ = self.stream.tcp().set_zero_linger();
             }
             Then::Hang => self.orders.closed().await,
+            Then::Drip => self.drip().await,
         }
     }
 
@@ -125,7 +132,7 @@ impl<S: Transport> Connection<S> {
                 () = at(due) => {}
                 event = self.events.recv() => {
                     if let Ok(event) = event {
-                        event.put(&self.session.registered, &mut self.output);
+                        self.session.put_event(&event, &mut self.output);
                     }
                 }
                 read = self.stream.read_buf(&mut self.input) => {
@@ -174,33 +181,43 @@ impl<S: Transport> Connection<S> {
                     return Then::Close;
                 }
             };
-            let start = self.output.len();
+            if self.session.segmenter.is_none() {
+                self.sealed = self.output.len();
+            }
+            let (start, settled) = (self.output.len(), self.session.agreed().is_some());
             let outcome = self.session.serve(&frame, &mut self.output);
+            if let Some(dialect) = self.session.agreed().filter(|_| !settled) {
+                self.frames.agree(dialect);
+            }
             if outcome.delay.is_zero() {
+                if outcome.are_final {
+                    self.seal(start);
+                }
                 if outcome.then != Then::GoOn {
                     return outcome.then;
                 }
             } else if self.later.len() < MAX_LATER && self.later_len < MAX_LATER_LEN {
                 let bytes = self.output.split_off(start);
-                self.postpone(outcome.delay, bytes, outcome.then);
+                self.postpone(outcome, bytes);
             } else {
                 self.output.truncate(start);
-                let overloaded = error(code::OVERLOADED, "too many delayed answers");
-                put_error(&mut self.output, frame.header.stream, &overloaded);
+                self.session
+                    .overloaded(frame.header.stream, &mut self.output);
             }
         }
         self.put_due()
     }
 
-    fn postpone(&mut self, delay: Duration, bytes: Vec<u8>, then: Then) {
+    fn postpone(&mut self, outcome: Outcome, bytes: Vec<u8>) {
         add(&self.shared.observed.cells.delayed, 1);
         self.arrivals += 1;
         self.later_len += bytes.len();
         self.later.push(Reverse(Later {
-            due: Instant::now() + delay,
+            due: Instant::now() + outcome.delay,
             arrival: self.arrivals,
             bytes,
-            then,
+            are_final: outcome.are_final,
+            then: outcome.then,
         }));
     }
 
@@ -213,10 +230,14 @@ impl<S: Transport> Connection<S> {
             if later.due > now {
                 break;
             }
-            let then = later.then;
+            let start = self.output.len();
             self.output.extend_from_slice(&later.bytes);
             self.later_len -= later.bytes.len();
+            let (then, are_final) = (later.then, later.are_final);
             self.later.pop();
+            if are_final {
+                self.seal(start);
+            }
             subtract(&self.shared.observed.cells.delayed, 1);
             if then != Then::GoOn {
                 return then;
@@ -225,12 +246,26 @@ impl<S: Transport> Connection<S> {
         Then::GoOn
     }
 
+    /// Puts the frames that wait into segments, up to `end`; what follows is written as it is.
+    fn seal(&mut self, end: usize) {
+        if let Some(segmenter) = &mut self.session.segmenter {
+            if self.sealed < end {
+                let rest = self.output.split_off(end);
+                let frames = self.output.split_off(self.sealed);
+                segmenter.put(&frames, &mut self.output);
+                self.output.extend_from_slice(&rest);
+            }
+        }
+        self.sealed = self.output.len();
+    }
+
     /// Writes what there is to write; breaks if the connection is over.
     async fn write(&mut self) -> ControlFlow<()> {
         self.shared.observed.notify();
         if self.output.is_empty() {
             return ControlFlow::Continue(());
         }
+        self.seal(self.output.len());
         let write = async {
             self.stream.write_all(&self.output).await?;
             self.stream.flush().await
@@ -241,11 +276,33 @@ impl<S: Transport> Connection<S> {
             () = self.orders.closed() => false,
         };
         self.output.clear();
+        self.sealed = 0;
         self.output.shrink_to(KEEP);
         if written {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
+        }
+    }
+
+    /// Writes a few bytes now and then until somebody closes.
+    async fn drip(&mut self) {
+        let mut heard = [0; 1024];
+        loop {
+            tokio::select! {
+                () = self.orders.closed() => return,
+                read = self.stream.read(&mut heard) => {
+                    if !matches!(read, Ok(1..)) {
+                        return;
+                    }
+                }
+                () = sleep(DRIP) => {
+                    let written = self.stream.write_all(&self.session.drop).await;
+                    if written.is_err() || self.stream.flush().await.is_err() {
+                        return;
+                    }
+                }
+            }
         }
     }
 }

@@ -223,6 +223,10 @@ pub struct ConnectionInfo {
     pub client_cert: bool,
     /// Its SHA-256, in hexadecimal digits.
     pub client_fingerprint: Option<String>,
+    /// The protocol's version that STARTUP settled.
+    pub version: Option<u8>,
+    /// What is compressed with.
+    pub compression: Option<&'static str>,
     /// The options of STARTUP.
     pub startup: Vec<(String, String)>,
     /// Who logged in.
@@ -246,6 +250,8 @@ impl ConnectionInfo {
             server_name: None,
             client_cert: false,
             client_fingerprint: None,
+            version: None,
+            compression: None,
             startup: Vec::new(),
             user: None,
             login: LoginInfo::default(),

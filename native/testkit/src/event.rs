@@ -1,11 +1,12 @@
 //! Events that the server pushes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use palladion_cql::response::SchemaChange;
 use palladion_cql::Opcode;
 
-use crate::response::{put_frame, put_schema_change, put_text};
+use crate::head::{put_frame, Head};
+use crate::response::{put_address, put_int, put_schema_change, put_text};
 
 /// An event, sent to the connections that registered for its kind.
 #[derive(Debug, Clone)]
@@ -30,13 +31,13 @@ impl Event {
         }
     }
 
-    pub(crate) fn put(&self, registered: &[String], out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, registered: &[String], head: &Head, out: &mut Vec<u8>) {
         let kind = self.kind();
         let wanted = |registered: &String| kind.is_none_or(|kind| registered == kind);
         if !registered.iter().any(wanted) {
             return;
         }
-        put_frame(out, -1, Opcode::Event, |out| {
+        put_frame(out, &head.on(-1), Opcode::Event, |out| {
             if let Some(kind) = kind {
                 put_text(out, kind);
             }
@@ -53,15 +54,6 @@ impl Event {
 }
 
 fn put_inet(out: &mut Vec<u8>, node: SocketAddr) {
-    match node.ip() {
-        IpAddr::V4(ip) => {
-            out.push(4);
-            out.extend_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.push(16);
-            out.extend_from_slice(&ip.octets());
-        }
-    }
-    out.extend_from_slice(&i32::from(node.port()).to_be_bytes());
+    put_address(out, node.ip());
+    put_int(out, i32::from(node.port()));
 }

@@ -1,4 +1,4 @@
-//! A scripted CQL server (protocol v4) with TLS, for tests and benchmarks: it answers what it is
+//! A scripted CQL server (protocol v3 to v5) with TLS, for tests and benchmarks: it answers what it is
 //! told to, misbehaves where it is told to, and counts what it sees.
 //!
 //! Without a [`Rule`] it answers:
@@ -31,14 +31,20 @@ mod counters;
 mod error;
 mod event;
 mod hash;
+mod head;
+mod hostile;
 mod literal;
 pub mod login;
 mod node;
 mod nodes;
 mod options;
+mod random;
 mod request;
+mod requests;
 mod response;
+mod rows;
 mod script;
+mod segments;
 mod server;
 mod session;
 mod shared;
@@ -50,12 +56,16 @@ mod types;
 pub use counters::{ConnectionInfo, Counters, Handshake, LoginInfo, NodeCounters};
 pub use error::Error;
 pub use event::Event;
+pub use head::Extras;
+pub use hostile::{Hostile, Kind as HostileKind};
 pub use literal::{parse_hex, parse_value};
 pub use login::Login;
 pub use node::{numbered_uuid, Node, NodeInfo};
-pub use options::{ClusterOptions, Options};
-pub use response::Rows;
+pub use options::{ClusterOptions, Options, Refusal};
+pub use requests::{RequestInfo, StatementInfo};
+pub use rows::Rows;
 pub use script::{Reaction, Rule, Text};
+pub use segments::Cut;
 pub use server::Server;
 pub use tls::{TlsOptions, Versions};
 pub use types::{parse_columns, parse_type};

@@ -3,8 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use palladion_cql::{Compression, Version};
+
 use crate::login::Login;
 use crate::node::Node;
+use crate::segments::Cut;
 use crate::tls::TlsOptions;
 
 /// Options of [`crate::Server::start`].
@@ -18,6 +21,20 @@ pub struct Options {
     pub login: Option<Login>,
     /// Options of SUPPORTED beside the usual ones, which they replace if named alike.
     pub supported: Vec<(String, Vec<String>)>,
+    /// The versions of the protocol that it speaks.
+    pub versions: Vec<Version>,
+    /// What those hear who speak another one.
+    pub refusal: Refusal,
+    /// What it can compress with.
+    pub compression: Vec<Compression>,
+    /// How answers are put into segments in protocol 5.
+    pub segments: Cut,
+    /// Whether these are compressed, where the client asks for compression.
+    pub segment_compression: bool,
+    /// Whether it offers ScyllaDB's ids of metadata for protocol 4.
+    pub metadata_ids: bool,
+    /// The error code of ScyllaDB's limits, if it offers one.
+    pub rate_limit_error: Option<i32>,
     /// Bytes in a request, at most.
     pub max_frame: u32,
     /// Connections open at a time, at most.
@@ -40,6 +57,13 @@ impl Default for Options {
             tls: None,
             login: None,
             supported: Vec::new(),
+            versions: Version::ALL.to_vec(),
+            refusal: Refusal::Error,
+            compression: vec![Compression::Snappy, Compression::Lz4],
+            segments: Cut::Whole,
+            segment_compression: true,
+            metadata_ids: false,
+            rate_limit_error: None,
             max_frame: 64 << 20,
             max_connections: 4096,
             threads: 1,
@@ -68,6 +92,18 @@ impl Options {
         self.login = Some(Login::new(user, password));
         self
     }
+}
+
+/// What clients hear whose version of the protocol is not spoken, before their connection is closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// An error in the newest version that is spoken, as from Cassandra since 2.1.
+    #[default]
+    Error,
+    /// One in a frame of version 2, as from Cassandra 2.0.
+    V2,
+    /// Nothing.
+    Close,
 }
 
 /// A cluster that one server simulates. It listens on one port of every loopback address, and knows

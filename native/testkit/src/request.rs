@@ -1,158 +1,162 @@
 //! What the server reads out of requests.
 
-use std::borrow::Cow;
-use std::ops::Range;
+mod parameters;
 
-use palladion_cql::wire::Reader;
-use palladion_cql::DecodeError;
+use palladion_cql::frame::flag;
+use palladion_cql::request::BatchKind;
+use palladion_cql::wire::{BytesMap, Reader};
+use palladion_cql::{DecodeError, Dialect, Frame, Opcode, Version};
 
-use crate::statement::PreparedStatements;
+pub(crate) use parameters::{Parameters, Values};
 
-/// `<query_parameters>`, as far as the server cares.
+/// A request, read.
 #[derive(Debug)]
-pub(crate) struct Parameters<'a> {
-    pub(crate) skip_metadata: bool,
-    /// How many values are bound.
-    pub(crate) count: usize,
-    /// They, each as `[value]`; without the names they may have.
-    values: Cow<'a, [u8]>,
-    has_unset: bool,
-    page_size: Option<i32>,
-    paging_state: Option<&'a [u8]>,
+pub(crate) struct Request<'a> {
+    pub(crate) opcode: Opcode,
+    /// Whether a trace is asked for.
+    pub(crate) tracing: bool,
+    /// The custom payload.
+    pub(crate) payload: BytesMap,
+    pub(crate) body: Body<'a>,
 }
 
-const VALUES: u8 = 0x01;
-const SKIP_METADATA: u8 = 0x02;
-const PAGE_SIZE: u8 = 0x04;
-const PAGING_STATE: u8 = 0x08;
-const NAMES: u8 = 0x40;
+/// A request's message.
+#[derive(Debug)]
+pub(crate) enum Body<'a> {
+    Query {
+        text: &'a str,
+        parameters: Parameters<'a>,
+    },
+    Prepare {
+        text: &'a str,
+        keyspace: Option<&'a str>,
+    },
+    Execute {
+        id: &'a [u8],
+        /// The id of the result's metadata, as the client knows it.
+        result_id: Option<&'a [u8]>,
+        parameters: Parameters<'a>,
+    },
+    Batch(Batch<'a>),
+    /// Not about statements; read where it is answered.
+    Other(Reader<'a>),
+}
 
-const NULL: [u8; 4] = (-1i32).to_be_bytes();
-const UNSET: i32 = -2;
+const PREPARE_KEYSPACE: i32 = 0x01;
 
-impl<'a> Parameters<'a> {
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        reader.short("consistency")?;
-        let flags = reader.byte("parameters' flags")?;
-        let mut parameters = Self {
-            skip_metadata: flags & SKIP_METADATA != 0,
-            count: 0,
-            values: Cow::Borrowed(&[]),
-            has_unset: false,
-            page_size: None,
-            paging_state: None,
+impl<'a> Request<'a> {
+    /// Reads a frame, of which `content` is what is in its body.
+    pub(crate) fn read(frame: &Frame, content: &'a [u8]) -> Result<Self, DecodeError> {
+        let (header, dialect) = (frame.header, &frame.dialect);
+        let mut reader = Reader::new(content);
+        let has_payload = header.flags & flag::CUSTOM_PAYLOAD != 0;
+        let payload = if has_payload && dialect.version >= Version::V4 {
+            reader.bytes_map("custom payload")?
+        } else {
+            Vec::new()
         };
-        if flags & VALUES != 0 {
-            parameters.read_values(reader, flags & NAMES != 0)?;
-        }
-        if flags & PAGE_SIZE != 0 {
-            parameters.page_size = Some(reader.int("page size")?);
-        }
-        if flags & PAGING_STATE != 0 {
-            parameters.paging_state = reader.bytes("paging state")?;
-        }
-        Ok(parameters)
+        Ok(Self {
+            opcode: header.opcode,
+            tracing: header.flags & flag::TRACING != 0,
+            payload,
+            body: Body::read(header.opcode, reader, dialect)?,
+        })
+    }
+}
+
+impl<'a> Body<'a> {
+    fn read(
+        opcode: Opcode,
+        mut reader: Reader<'a>,
+        dialect: &Dialect,
+    ) -> Result<Self, DecodeError> {
+        Ok(match opcode {
+            Opcode::Query => Self::Query {
+                text: text(&mut reader)?,
+                parameters: Parameters::read(&mut reader, dialect)?,
+            },
+            Opcode::Prepare => {
+                let text = text(&mut reader)?;
+                let is_new = dialect.version >= Version::V5;
+                let flags = if is_new {
+                    reader.int("prepare's flags")?
+                } else {
+                    0
+                };
+                let keyspace = if flags & PREPARE_KEYSPACE != 0 {
+                    Some(reader.string("keyspace")?)
+                } else {
+                    None
+                };
+                Self::Prepare { text, keyspace }
+            }
+            Opcode::Execute => Self::Execute {
+                id: reader.short_bytes("prepared statement's id")?,
+                result_id: if dialect.has_metadata_ids() {
+                    Some(reader.short_bytes("metadata's id")?)
+                } else {
+                    None
+                },
+                parameters: Parameters::read(&mut reader, dialect)?,
+            },
+            Opcode::Batch => Self::Batch(Batch::read(&mut reader, dialect)?),
+            _ => Self::Other(reader),
+        })
     }
 
-    fn read_values(&mut self, reader: &mut Reader<'a>, named: bool) -> Result<(), DecodeError> {
-        self.count = usize::from(reader.short("values")?);
-        let all = reader.rest();
-        for _ in 0..self.count {
-            if named {
-                reader.string("value's name")?;
-            }
-            let value = reader.rest();
-            let len = reader.int("value")?;
-            self.has_unset |= len == UNSET;
-            if let Ok(len) = usize::try_from(len) {
-                reader.take(len, "value")?;
-            }
-            if named {
-                let len = value.len() - reader.rest().len();
-                self.values.to_mut().extend_from_slice(&value[..len]);
-            }
+    /// QUERY's, EXECUTE's and BATCH's.
+    pub(crate) fn parameters(&self) -> Option<&Parameters<'a>> {
+        match self {
+            Self::Query { parameters, .. } | Self::Execute { parameters, .. } => Some(parameters),
+            Self::Batch(batch) => Some(&batch.parameters),
+            Self::Prepare { .. } | Self::Other(_) => None,
         }
-        if !named {
-            self.values = Cow::Borrowed(&all[..all.len() - reader.rest().len()]);
-        }
-        Ok(())
     }
+}
 
-    /// The values as cells of a row.
-    pub(crate) fn values_with_null_for_unset(&self) -> Cow<'_, [u8]> {
-        if !self.has_unset {
-            return Cow::Borrowed(&self.values);
-        }
-        let mut cells = Vec::with_capacity(self.values.len());
-        let mut reader = Reader::new(&self.values);
-        while let Ok(value) = reader.bytes("value") {
-            match value {
-                Some(bytes) => {
-                    cells.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
-                    cells.extend_from_slice(bytes);
-                }
-                None => cells.extend_from_slice(&NULL),
-            }
-        }
-        Cow::Owned(cells)
-    }
-
-    /// The page of rows 0 .. `total` that is asked for. A paging state is where it starts.
-    pub(crate) fn page_of(&self, total: u32) -> Range<u32> {
-        let state = self.paging_state.and_then(|state| state.try_into().ok());
-        let start = state.map_or(0, u32::from_be_bytes).min(total);
-        let size = self.page_size.and_then(|size| u32::try_from(size).ok());
-        let size = size.filter(|size| *size > 0).unwrap_or(u32::MAX);
-        start..start.saturating_add(size).min(total)
-    }
+/// A `[long string]`.
+fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    let bytes = reader.bytes("statement")?.unwrap_or_default();
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8("statement"))
 }
 
 /// What a BATCH is made of.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    /// The statements' texts.
-    pub(crate) texts: Vec<String>,
-    /// The first id that is not prepared.
-    pub(crate) unknown: Option<Vec<u8>>,
+pub(crate) struct Batch<'a> {
+    pub(crate) kind: BatchKind,
+    pub(crate) statements: Vec<(BatchStatement<'a>, Values<'a>)>,
+    pub(crate) parameters: Parameters<'a>,
 }
 
-impl Batch {
-    pub(crate) fn read(
-        reader: &mut Reader<'_>,
-        prepared: &PreparedStatements,
-    ) -> Result<Self, DecodeError> {
-        reader.byte("batch type")?;
-        let n = reader.short("batch")?;
-        let mut batch = Self {
-            texts: Vec::new(),
-            unknown: None,
+/// How a BATCH names one of its statements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BatchStatement<'a> {
+    Text(&'a str),
+    Id(&'a [u8]),
+}
+
+impl<'a> Batch<'a> {
+    fn read(reader: &mut Reader<'a>, dialect: &Dialect) -> Result<Self, DecodeError> {
+        let kind = reader.byte("batch type")?;
+        let unknown = |what, value: u8| DecodeError::Unknown {
+            what,
+            value: i64::from(value),
         };
+        let kind = BatchKind::from_wire(kind).ok_or_else(|| unknown("batch type", kind))?;
+        let n = reader.short("batch")?;
+        let mut statements = Vec::new();
         for _ in 0..n {
-            match reader.byte("statement's kind")? {
-                0 => {
-                    let text = reader.bytes("statement")?.unwrap_or_default();
-                    batch.texts.push(String::from_utf8_lossy(text).into_owned());
-                }
-                1 => {
-                    let id = reader.short_bytes("prepared statement's id")?;
-                    match prepared.get(id) {
-                        Some(statement) => batch.texts.push(statement.text.clone()),
-                        None => {
-                            batch.unknown.get_or_insert_with(|| id.to_vec());
-                        }
-                    }
-                }
-                other => {
-                    return Err(DecodeError::Unknown {
-                        what: "statement's kind",
-                        value: i64::from(other),
-                    })
-                }
-            }
-            for _ in 0..reader.short("values")? {
-                reader.bytes("value")?;
-            }
+            let statement = match reader.byte("statement's kind")? {
+                0 => BatchStatement::Text(text(reader)?),
+                1 => BatchStatement::Id(reader.short_bytes("prepared statement's id")?),
+                other => return Err(unknown("statement's kind", other)),
+            };
+            statements.push((statement, Values::read(reader, false)?));
         }
-        Ok(batch)
+        Ok(Self {
+            kind,
+            statements,
+            parameters: Parameters::read_of_batch(reader, dialect)?,
+        })
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use palladion_cql::response::ServerError;
 use palladion_cql::{ColumnType, Opcode};
 
-use crate::response::Rows;
+use crate::head::Extras;
+use crate::hostile::Hostile;
+use crate::random::Random;
+use crate::rows::Rows;
 use crate::types::NamedTypes;
 
 /// Which statements a rule is about.
@@ -48,6 +51,8 @@ pub enum Reaction {
     Error(ServerError),
     /// Does the other thing after so long; requests after this one are served meanwhile.
     Delay(Duration, Box<Reaction>),
+    /// Does the other thing, and says this beside.
+    With(Arc<Extras>, Box<Reaction>),
     /// Never answers, but goes on with other requests.
     Never,
     /// Closes the connection properly.
@@ -60,6 +65,10 @@ pub enum Reaction {
     WrongStream,
     /// Sends a header that announces a frame of 2 GiB.
     Oversize,
+    /// Answers as nobody should.
+    Hostile(Hostile),
+    /// Answers with a frame of this kind and body.
+    Frame(Opcode, Vec<u8>),
     /// Stops reading and writing and keeps the connection open.
     Hang,
 }
@@ -172,7 +181,7 @@ impl Rule {
 #[derive(Debug)]
 pub(crate) struct Script {
     rules: Vec<(Rule, u64)>,
-    random: u64,
+    random: Random,
 }
 
 /// Rules in force, at most.
@@ -182,7 +191,7 @@ impl Script {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             rules: Vec::new(),
-            random: seed | 1,
+            random: Random::new(seed),
         }
     }
 
@@ -191,6 +200,15 @@ impl Script {
         let room = self.rules.len() < MAX_RULES;
         if room {
             self.rules.push((rule, 0));
+        }
+        room
+    }
+
+    /// The same with one that is asked before the others.
+    pub(crate) fn add_first(&mut self, rule: Rule) -> bool {
+        let room = self.rules.len() < MAX_RULES;
+        if room {
+            self.rules.insert(0, (rule, 0));
         }
         room
     }
@@ -213,7 +231,7 @@ impl Script {
             }
             *seen += 1;
             let in_range = *seen > rule.skip && *seen - rule.skip <= rule.times;
-            (in_range && chance(random, rule.probability)).then(|| rule.reaction.clone())
+            (in_range && random.chance(rule.probability)).then(|| rule.reaction.clone())
         })
     }
 
@@ -221,7 +239,8 @@ impl Script {
     pub(crate) fn describe(&self, text: &str) -> Option<Description> {
         self.rules.iter().map(|(rule, _)| rule).find_map(|rule| {
             let about = rule.opcode != Some(Opcode::Prepare) && rule.text.matches(text);
-            let rows = rows_of(&rule.reaction);
+            // Those of a batch are not those of its statements.
+            let rows = rows_of(&rule.reaction).filter(|_| rule.opcode != Some(Opcode::Batch));
             (about && (rule.bind.is_some() || rows.is_some())).then(|| Description {
                 bind: rule.bind.clone().unwrap_or_default(),
                 rows,
@@ -240,18 +259,7 @@ pub(crate) struct Description {
 fn rows_of(reaction: &Reaction) -> Option<Arc<Rows>> {
     match reaction {
         Reaction::Rows(rows) => Some(rows.clone()),
-        Reaction::Delay(_, then) => rows_of(then),
+        Reaction::Delay(_, then) | Reaction::With(_, then) => rows_of(then),
         _ => None,
     }
-}
-
-/// True with this probability (xorshift64).
-fn chance(random: &mut u64, probability: f64) -> bool {
-    if probability >= 1.0 {
-        return true;
-    }
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    (*random >> 11) as f64 / ((1u64 << 53) as f64) < probability
 }

@@ -23,6 +23,7 @@ use crate::counters::{add, ConnectionInfo, Counters};
 use crate::event::Event;
 use crate::login::Login;
 use crate::options::Options;
+use crate::requests::RequestInfo;
 use crate::script::Rule;
 use crate::shared::Shared;
 use crate::Error;
@@ -137,9 +138,24 @@ impl Server {
         self.shared.observed.connections()
     }
 
+    /// The last requests about statements that could be read, oldest first.
+    pub fn requests(&self) -> Vec<RequestInfo> {
+        self.shared.recorder.requests()
+    }
+
     /// Adds a rule after those that are there.
     pub fn rule(&self, rule: Rule) -> Result<(), Error> {
         if !self.shared.script().add(rule) {
+            return Err(Error::usage("too many rules"));
+        }
+        self.shared.has_rules.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Adds a rule before those that are there: a statement that others describe has other columns
+    /// from now on, as after ALTER TABLE.
+    pub fn alter(&self, rule: Rule) -> Result<(), Error> {
+        if !self.shared.script().add_first(rule) {
             return Err(Error::usage("too many rules"));
         }
         self.shared.has_rules.store(true, Ordering::Release);

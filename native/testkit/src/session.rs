@@ -2,23 +2,29 @@
 
 mod login;
 mod statements;
+mod versions;
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palladion_cql::frame::{flag, Frame, VERSION};
 use palladion_cql::response::{code, ServerError};
-use palladion_cql::wire::Reader;
-use palladion_cql::{DecodeError, Header, Opcode};
+use palladion_cql::{DecodeError, Dialect, Frame, Opcode};
 
 use crate::accept::{Handshaking, Open};
 use crate::counters::add;
+use crate::event::Event;
+use crate::head::{put_frame, Head};
+use crate::hostile::{Attack, Hostile, Kind};
 use crate::login::conversation::Conversation;
+use crate::node::numbered_uuid;
 use crate::nodes::Member;
-use crate::request::{Batch, Parameters};
-use crate::response::{error, put_error, put_frame, put_supported, put_void};
+use crate::random::Random;
+use crate::request::{BatchStatement, Body, Request};
+use crate::response::{error, put_error, put_supported, put_void};
+use crate::rows::Known;
 use crate::script::Reaction;
+use crate::segments::Segmenter;
 use crate::shared::Shared;
 use crate::statement::PreparedStatements;
 
@@ -33,9 +39,16 @@ pub(crate) struct Session {
     /// Until the login is done.
     handshaking: Option<Handshaking>,
     stage: Stage,
+    /// What STARTUP has settled.
+    agreed: Option<Dialect>,
+    /// From then on, where that has segments.
+    pub(crate) segmenter: Option<Segmenter>,
     /// The login, from its first response on.
     conversation: Option<Conversation>,
-    pub(crate) registered: Vec<String>,
+    registered: Vec<String>,
+    random: Random,
+    /// What [`Then::Drip`] is about.
+    pub(crate) drop: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +65,8 @@ pub(crate) enum Then {
     Close,
     Reset,
     Hang,
+    /// Writes the same few bytes now and then, for ever.
+    Drip,
 }
 
 /// What a request leads to. Its bytes are the caller's to write, now or after `delay`.
@@ -59,6 +74,8 @@ pub(crate) enum Then {
 pub(crate) struct Outcome {
     pub(crate) delay: Duration,
     pub(crate) then: Then,
+    /// Whether the bytes are to be written as they are, or frames that may go into segments.
+    pub(crate) are_final: bool,
 }
 
 impl Outcome {
@@ -66,6 +83,7 @@ impl Outcome {
         Self {
             delay: Duration::ZERO,
             then,
+            are_final: false,
         }
     }
 }
@@ -81,112 +99,172 @@ impl Session {
             connection: open.id,
             handshaking: Some(handshaking),
             stage: Stage::Expected,
+            agreed: None,
+            segmenter: None,
             conversation: None,
             registered: Vec::new(),
+            random: Random::new(open.shared.seed.wrapping_add(open.id)),
+            drop: Vec::new(),
         }
     }
 
     /// Serves one request: appends what is to be written to `out`.
     pub(crate) fn serve(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Outcome {
-        let Header { stream, opcode, .. } = frame.header;
-        if let Some(cell) = self.shared.observed.cells.of(opcode) {
+        if let Some(cell) = self.shared.observed.cells.of(frame.header.opcode) {
             add(cell, 1);
         }
-        if frame.header.version != VERSION {
-            add(&self.shared.observed.cells.bad_frames, 1);
-            put_error(out, 0, &wrong_version(frame.header.version));
+        if !self.speaks(frame.header.version) {
+            self.refuse(&DecodeError::Version(frame.header.version), out);
             return Outcome::now(Then::Close);
         }
-        match self.reaction(frame) {
-            Ok(None) => self.answer(frame, stream, out),
-            Ok(Some(reaction)) => {
-                add(&self.shared.observed.cells.matched, 1);
-                self.react(&reaction, frame, out)
-            }
+        let are_final = self.segmenter.is_none();
+        let mut head = Head::new(frame.dialect, frame.header.stream);
+        let mut outcome = match self.try_serve(frame, &mut head, out) {
+            Ok(outcome) => outcome,
             Err(malformed) => {
-                self.malformed(stream, &malformed, out);
+                self.malformed(&head, &malformed, out);
                 Outcome::now(Then::GoOn)
             }
-        }
-    }
-
-    /// Tells a client whose bytes are no frame of this protocol.
-    pub(crate) fn refuse(&self, error: &DecodeError, out: &mut Vec<u8>) {
-        add(&self.shared.observed.cells.bad_frames, 1);
-        let answer = match error {
-            DecodeError::Version(byte) => wrong_version(byte & 0x7F),
-            DecodeError::TlsRecord => wrong_version(0x16),
-            other => self::error(code::PROTOCOL, other.to_string()),
         };
-        put_error(out, 0, &answer);
+        // The answer to STARTUP comes before there are segments.
+        outcome.are_final |= are_final;
+        outcome
     }
 
-    fn reaction(&self, frame: &Frame) -> Result<Option<Reaction>, DecodeError> {
-        if !self.shared.has_rules.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let opcode = frame.header.opcode;
-        let mut reader = body(frame)?;
+    fn try_serve(
+        &mut self,
+        frame: &Frame,
+        head: &mut Head,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, DecodeError> {
+        let content = frame.content()?;
         let node = self.member.as_ref().map(|member| member.node().address);
-        let apply = |texts: &[&str]| self.shared.script().apply(node, opcode, texts);
-        Ok(match opcode {
-            Opcode::Query | Opcode::Prepare => apply(&[&text(&mut reader)?]),
-            Opcode::Execute => {
-                let id = reader.short_bytes("prepared statement's id")?;
-                match self.prepared.get(id) {
-                    Some(statement) => apply(&[&statement.text]),
-                    None => None,
-                }
-            }
-            Opcode::Batch => {
-                let batch = Batch::read(&mut reader, &self.prepared)?;
-                let texts: Vec<&str> = batch.texts.iter().map(String::as_str).collect();
+        let recorder = &self.shared.recorder;
+        let number = recorder.record(self.connection, node, frame, &content, &self.prepared);
+        let request = Request::read(frame, &content)?;
+        if request.tracing {
+            head.tracing_id = Some(numbered_uuid(number));
+        }
+        let Some(reaction) = self.reaction(&request) else {
+            return Ok(self.answer(&request, head, out));
+        };
+        add(&self.shared.observed.cells.matched, 1);
+        Ok(self.react(&reaction, &request, head, out))
+    }
+
+    /// Appends an event, if the client registered for its kind.
+    pub(crate) fn put_event(&self, event: &Event, out: &mut Vec<u8>) {
+        event.put(&self.registered, &self.own_head(), out);
+    }
+
+    /// Says that a request is not served because too many wait.
+    pub(crate) fn overloaded(&self, stream: i16, out: &mut Vec<u8>) {
+        let overloaded = error(code::OVERLOADED, "too many delayed answers");
+        put_error(out, &self.own_head().on(stream), &overloaded);
+    }
+
+    fn reaction(&self, request: &Request<'_>) -> Option<Reaction> {
+        if !self.shared.has_rules.load(Ordering::Acquire) {
+            return None;
+        }
+        let node = self.member.as_ref().map(|member| member.node().address);
+        let apply = |texts: &[&str]| self.shared.script().apply(node, request.opcode, texts);
+        match &request.body {
+            Body::Query { text, .. } | Body::Prepare { text, .. } => apply(&[*text]),
+            Body::Execute { id, .. } => apply(&[&self.prepared.get(id)?.text]),
+            Body::Batch(batch) => {
+                let texts = batch
+                    .statements
+                    .iter()
+                    .filter_map(|(named, _)| match named {
+                        BatchStatement::Text(text) => Some((*text).to_owned()),
+                        BatchStatement::Id(id) => Some(self.prepared.get(id)?.text.clone()),
+                    });
+                let texts: Vec<String> = texts.collect();
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 apply(&texts)
             }
-            _ => apply(&[]),
-        })
+            Body::Other(_) => apply(&[]),
+        }
     }
 
-    fn react(&mut self, reaction: &Reaction, frame: &Frame, out: &mut Vec<u8>) -> Outcome {
-        let stream = frame.header.stream;
+    fn react(
+        &mut self,
+        reaction: &Reaction,
+        request: &Request<'_>,
+        head: &Head,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let mut outcome = Outcome::now(Then::GoOn);
         match reaction {
-            Reaction::Builtin => outcome = self.answer(frame, stream, out),
+            Reaction::Builtin => outcome = self.answer(request, head, out),
             Reaction::Rows(rows) => {
-                rows.put(out, stream, self.skip_metadata(frame));
+                rows.put(out, head, known(request));
                 self.count_response();
             }
             Reaction::Void => {
-                put_void(out, stream);
+                put_void(out, head);
                 self.count_response();
             }
-            Reaction::Error(error) => self.error(stream, error, out),
+            Reaction::Error(error) => self.error(head, error, out),
             Reaction::Delay(delay, then) => {
-                outcome = self.react(then, frame, out);
+                outcome = self.react(then, request, head, out);
                 outcome.delay += *delay;
+            }
+            Reaction::With(extras, then) => {
+                let head = Head {
+                    extras: Some(extras.clone()),
+                    ..head.clone()
+                };
+                outcome = self.react(then, request, &head, out);
             }
             Reaction::Never => add(&self.shared.observed.cells.unanswered, 1),
             Reaction::Close => outcome.then = Then::Close,
             Reaction::Reset => outcome.then = Then::Reset,
             Reaction::Hang => outcome.then = Then::Hang,
-            Reaction::Garbage(bytes) => out.extend_from_slice(bytes),
-            Reaction::WrongStream => outcome = self.answer(frame, stream ^ 0x4000, out),
-            Reaction::Oversize => {
-                put_frame(out, stream, Opcode::Result, |_| {});
-                let length = out.len() - 4;
-                out[length..].copy_from_slice(&[0x7F, 0xFF, 0xFF, 0xFF]);
+            Reaction::Garbage(bytes) => {
+                out.extend_from_slice(bytes);
+                outcome.are_final = true;
             }
+            Reaction::Frame(opcode, body) => {
+                put_frame(out, head, *opcode, |out| out.extend_from_slice(body));
+                self.count_response();
+            }
+            Reaction::WrongStream => {
+                outcome = self.answer(request, &head.on(head.stream ^ 0x4000), out);
+            }
+            Reaction::Oversize => {
+                let hostile = Hostile::new(Kind::HugeFrame);
+                outcome = self.attack(&hostile, head, out);
+            }
+            Reaction::Hostile(hostile) => outcome = self.attack(hostile, head, out),
         }
         outcome
     }
 
-    fn answer(&mut self, frame: &Frame, stream: i16, out: &mut Vec<u8>) -> Outcome {
+    fn attack(&mut self, hostile: &Hostile, head: &Head, out: &mut Vec<u8>) -> Outcome {
+        let mut outcome = Outcome::now(Then::GoOn);
+        let segmenter = self.segmenter.as_mut();
+        match hostile.put(head, segmenter, &mut self.random, out) {
+            Ok(Attack::Frames) => {}
+            Ok(Attack::Bytes) => outcome.are_final = true,
+            Ok(Attack::Drip(drop)) => {
+                self.drop = drop;
+                outcome.are_final = true;
+                outcome.then = Then::Drip;
+            }
+            Err(error) => self.error(head, &error, out),
+        }
+        outcome
+    }
+
+    fn answer(&mut self, request: &Request<'_>, head: &Head, out: &mut Vec<u8>) -> Outcome {
         let start = out.len();
-        match self.try_answer(frame, stream, out) {
+        match self.try_answer(request, head, out) {
             Ok(outcome) => outcome,
             Err(malformed) => {
                 out.truncate(start);
-                self.malformed(stream, &malformed, out);
+                self.malformed(head, &malformed, out);
                 Outcome::now(Then::GoOn)
             }
         }
@@ -194,13 +272,12 @@ impl Session {
 
     fn try_answer(
         &mut self,
-        frame: &Frame,
-        stream: i16,
+        request: &Request<'_>,
+        head: &Head,
         out: &mut Vec<u8>,
     ) -> Result<Outcome, DecodeError> {
-        let mut reader = body(frame)?;
         let go_on = Outcome::now(Then::GoOn);
-        let allowed = match frame.header.opcode {
+        let allowed = match request.opcode {
             Opcode::Options => true,
             Opcode::Startup => self.stage == Stage::Expected,
             Opcode::AuthResponse => self.stage == Stage::Asked,
@@ -212,76 +289,71 @@ impl Session {
                 Stage::Asked => "SASL_RESPONSE",
                 Stage::Done => "a statement",
             };
-            let opcode = format!("{:?}", frame.header.opcode).to_uppercase();
+            let opcode = format!("{:?}", request.opcode).to_uppercase();
             let message = format!("Unexpected message {opcode}, expecting {expected}");
-            self.error(stream, &error(code::PROTOCOL, message), out);
+            self.error(head, &error(code::PROTOCOL, message), out);
             return Ok(go_on);
         }
-        match frame.header.opcode {
-            Opcode::Options => put_supported(out, stream, &self.shared.supported),
-            Opcode::Startup => return self.startup(&mut reader, stream, out).map(|()| go_on),
-            Opcode::AuthResponse => return self.log_in(&mut reader, stream, out),
-            Opcode::Register => {
-                self.registered = reader.string_list("event kinds")?;
-                let kinds = self.registered.clone();
-                self.shared
-                    .observed
-                    .update(self.connection, |c| c.registered = kinds);
-                put_frame(out, stream, Opcode::Ready, |_| {});
-            }
-            Opcode::Query => {
-                let text = text(&mut reader)?;
-                match self.builtin(&text) {
-                    Ok(Some(statement)) => {
-                        let parameters = Parameters::read(&mut reader)?;
-                        self.run(&statement, &parameters, stream, out);
-                    }
-                    Ok(None) => put_void(out, stream),
-                    Err(wrong) => {
-                        put_error(out, stream, &error(code::INVALID, wrong.to_string()));
-                    }
+        match &request.body {
+            Body::Query { text, parameters } => match self.builtin(text) {
+                Ok(Some(statement)) => {
+                    self.run(&statement, parameters, known(request), head, out);
+                }
+                Ok(None) => put_void(out, head),
+                Err(wrong) => put_error(out, head, &error(code::INVALID, wrong.to_string())),
+            },
+            Body::Prepare { text, keyspace } => self.prepare(text, *keyspace, head, out),
+            Body::Execute { id, parameters, .. } => match self.prepared.get(id) {
+                Some(statement) => self.run(&statement, parameters, known(request), head, out),
+                None => self.unprepared(id, head, out),
+            },
+            Body::Batch(batch) => {
+                let unknown = batch.statements.iter().find_map(|(named, _)| match named {
+                    BatchStatement::Id(id) if self.prepared.get(id).is_none() => Some(*id),
+                    _ => None,
+                });
+                match unknown {
+                    Some(id) => self.unprepared(id, head, out),
+                    None => put_void(out, head),
                 }
             }
-            Opcode::Prepare => self.prepare(&text(&mut reader)?, stream, out),
-            Opcode::Execute => {
-                let id = reader.short_bytes("prepared statement's id")?;
-                match self.prepared.get(id) {
-                    Some(statement) => {
-                        let parameters = Parameters::read(&mut reader)?;
-                        self.run(&statement, &parameters, stream, out);
+            Body::Other(reader) => {
+                let mut reader = *reader;
+                match request.opcode {
+                    Opcode::Options => put_supported(out, head, &self.shared.supported),
+                    Opcode::Startup => {
+                        return self.startup(&mut reader, head, out).map(|()| go_on);
                     }
-                    None => self.unprepared(id, stream, out),
+                    Opcode::AuthResponse => return self.log_in(&mut reader, head, out),
+                    Opcode::Register => {
+                        self.registered = reader.string_list("event kinds")?;
+                        let kinds = self.registered.clone();
+                        self.shared
+                            .observed
+                            .update(self.connection, |c| c.registered = kinds);
+                        put_frame(out, head, Opcode::Ready, |_| {});
+                    }
+                    _ => put_error(out, head, &error(code::PROTOCOL, "this is no request")),
                 }
             }
-            Opcode::Batch => {
-                let batch = Batch::read(&mut reader, &self.prepared)?;
-                match batch.unknown {
-                    Some(id) => self.unprepared(&id, stream, out),
-                    None => put_void(out, stream),
-                }
-            }
-            _ => put_error(out, stream, &error(code::PROTOCOL, "this is no request")),
         }
         self.count_response();
         Ok(go_on)
     }
 
-    fn skip_metadata(&self, frame: &Frame) -> bool {
-        let parameters = || -> Result<bool, DecodeError> {
-            let mut reader = body(frame)?;
-            reader.short_bytes("prepared statement's id")?;
-            Ok(Parameters::read(&mut reader)?.skip_metadata)
-        };
-        frame.header.opcode == Opcode::Execute && parameters().unwrap_or(false)
+    /// What is said unasked, or about bytes that are no request.
+    fn own_head(&self) -> Head {
+        let dialect = self.agreed.unwrap_or(Dialect::plain(self.newest()));
+        Head::new(dialect, 0)
     }
 
-    fn malformed(&self, stream: i16, malformed: &DecodeError, out: &mut Vec<u8>) {
+    fn malformed(&self, head: &Head, malformed: &DecodeError, out: &mut Vec<u8>) {
         add(&self.shared.observed.cells.bad_frames, 1);
-        self.error(stream, &error(code::PROTOCOL, malformed.to_string()), out);
+        self.error(head, &error(code::PROTOCOL, malformed.to_string()), out);
     }
 
-    fn error(&self, stream: i16, error: &ServerError, out: &mut Vec<u8>) {
-        put_error(out, stream, error);
+    fn error(&self, head: &Head, error: &ServerError, out: &mut Vec<u8>) {
+        put_error(out, head, error);
         self.count_response();
     }
 
@@ -293,32 +365,17 @@ impl Session {
     }
 }
 
-fn wrong_version(version: u8) -> ServerError {
-    error(
-        code::PROTOCOL,
-        format!(
-            "Invalid or unsupported protocol version ({version}); supported versions are (4/v4)"
-        ),
-    )
-}
-
-/// A request's body after what any message may carry in front of it.
-fn body(frame: &Frame) -> Result<Reader<'_>, DecodeError> {
-    if frame.header.flags & flag::COMPRESSION != 0 {
-        return Err(DecodeError::Unknown {
-            what: "compression, none was agreed on: flags",
-            value: i64::from(frame.header.flags),
-        });
+/// What the sender of a request knows of its result.
+fn known<'a>(request: &'a Request<'_>) -> Known<'a> {
+    let skip_metadata = request.body.parameters().is_some_and(|p| p.skip_metadata);
+    match &request.body {
+        Body::Execute { result_id, .. } => Known {
+            skip_metadata,
+            id: *result_id,
+        },
+        _ => Known {
+            skip_metadata,
+            id: None,
+        },
     }
-    let mut reader = Reader::new(&frame.body);
-    if frame.header.flags & flag::CUSTOM_PAYLOAD != 0 {
-        reader.bytes_map("custom payload")?;
-    }
-    Ok(reader)
-}
-
-/// A `[long string]`.
-fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
-    let bytes = reader.bytes("statement")?.unwrap_or_default();
-    String::from_utf8(bytes.to_vec()).map_err(|_| DecodeError::Utf8("statement"))
 }

@@ -4,14 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use palladion_cql::{Compression, Version};
 use tokio::sync::broadcast;
 
 use crate::counters::{Counters, Observed};
 use crate::event::Event;
 use crate::login::Login;
 use crate::nodes::{Member, Nodes};
-use crate::options::Options;
+use crate::options::{Options, Refusal};
+use crate::requests::Recorder;
 use crate::script::Script;
+use crate::segments::Cut;
 use crate::statement::{PreparedStatements, Statements};
 use crate::tls::Tls;
 use crate::Error;
@@ -34,6 +37,15 @@ pub(crate) struct Shared {
     pub(crate) supported: Vec<(String, Vec<String>)>,
     pub(crate) tls: Option<Tls>,
     pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) refusal: Refusal,
+    pub(crate) compression: Vec<Compression>,
+    pub(crate) segments: Cut,
+    pub(crate) segment_compression: bool,
+    pub(crate) metadata_ids: bool,
+    pub(crate) rate_limit_error: Option<i32>,
+    pub(crate) recorder: Recorder,
+    pub(crate) seed: u64,
     pub(crate) max_frame: u32,
     pub(crate) max_connections: usize,
     script: Mutex<Script>,
@@ -42,15 +54,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options, port: u16) -> Result<Self, Error> {
-        let own = |name: &str, values: &[&str]| {
-            let values = values.iter().map(|value| (*value).to_owned());
-            (name.to_owned(), values.collect::<Vec<_>>())
-        };
-        let mut supported = vec![
-            own("CQL_VERSION", &["3.4.7"]),
-            own("COMPRESSION", &[]),
-            own("PROTOCOL_VERSIONS", &["4/v4"]),
-        ];
+        let mut supported = supported(&options);
         // What the test gives replaces what is there.
         supported.retain(|(name, _)| options.supported.iter().all(|(given, _)| given != name));
         supported.extend(options.supported);
@@ -65,6 +69,15 @@ impl Shared {
             supported,
             tls: options.tls.map(Tls::new).transpose()?,
             events: broadcast::channel(EVENTS).0,
+            versions: options.versions,
+            refusal: options.refusal,
+            compression: options.compression,
+            segments: options.segments,
+            segment_compression: options.segment_compression,
+            metadata_ids: options.metadata_ids,
+            rate_limit_error: options.rate_limit_error,
+            recorder: Recorder::default(),
+            seed: options.seed,
             max_frame: options.max_frame,
             max_connections: options.max_connections,
             script: Mutex::new(Script::new(options.seed)),
@@ -93,4 +106,26 @@ impl Shared {
     pub(crate) fn login(&self) -> MutexGuard<'_, Option<Login>> {
         self.login.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What SUPPORTED says.
+fn supported(options: &Options) -> Vec<(String, Vec<String>)> {
+    let own = |name: &str, values: Vec<String>| (name.to_owned(), values);
+    let algorithms = options.compression.iter().map(|c| c.name().to_owned());
+    let mut versions = options.versions.clone();
+    versions.sort();
+    let versions = versions.iter().map(|v| format!("{}/{v}", v.number()));
+    let mut supported = vec![
+        own("CQL_VERSION", vec!["3.4.7".to_owned()]),
+        own("COMPRESSION", algorithms.collect()),
+        own("PROTOCOL_VERSIONS", versions.collect()),
+    ];
+    if options.metadata_ids {
+        supported.push(own("SCYLLA_USE_METADATA_ID", vec![String::new()]));
+    }
+    if let Some(code) = options.rate_limit_error {
+        let value = format!("ERROR_CODE={code}");
+        supported.push(own("SCYLLA_RATE_LIMIT_ERROR", vec![value]));
+    }
+    supported
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use palladion_cql::value::Value;
 use palladion_cql::ColumnType;
 
-use crate::response::{Columns, Rows, TABLE};
+use crate::rows::{hash, Columns, Hash, Rows, TABLE};
 use crate::system::{Select, Selection};
 use crate::types::columns_and_key;
 use crate::Error;
@@ -34,8 +34,6 @@ pub(crate) enum Answer {
     System(Selection),
     Void,
 }
-
-pub(crate) type Id = [u8; 16];
 
 /// What the server knows by itself.
 #[derive(Debug)]
@@ -147,12 +145,21 @@ impl Statements {
 
 /// What is prepared on a server, or on one of its nodes.
 #[derive(Debug, Default)]
-pub(crate) struct PreparedStatements(Mutex<HashMap<Id, Arc<Statement>>>);
+pub(crate) struct PreparedStatements(Mutex<HashMap<Hash, Arc<Statement>>>);
 
 impl PreparedStatements {
-    /// Remembers a statement under an id that depends on its text only.
-    pub(crate) fn prepare(&self, statement: Statement) -> (Id, Arc<Statement>) {
-        let (id, statement) = (id_of(&statement.text), Arc::new(statement));
+    /// Remembers a statement under an id that depends on its text, and on the keyspace if one was
+    /// named.
+    pub(crate) fn prepare(
+        &self,
+        statement: Statement,
+        keyspace: Option<&str>,
+    ) -> (Hash, Arc<Statement>) {
+        let id = match keyspace {
+            None => hash(statement.text.as_bytes()),
+            Some(keyspace) => hash([keyspace, &statement.text].join("\0").as_bytes()),
+        };
+        let statement = Arc::new(statement);
         let mut prepared = lock(&self.0);
         if prepared.len() >= MAX_PREPARED {
             prepared.clear();
@@ -162,7 +169,7 @@ impl PreparedStatements {
     }
 
     pub(crate) fn get(&self, id: &[u8]) -> Option<Arc<Statement>> {
-        let id: &Id = id.try_into().ok()?;
+        let id: &Hash = id.try_into().ok()?;
         lock(&self.0).get(id).cloned()
     }
 
@@ -293,18 +300,6 @@ fn system_columns(address: IpAddr) -> Vec<(&'static str, ColumnType, Value)> {
         ("schema_version", ColumnType::Uuid, Value::Uuid([0x11; 16])),
         ("tokens", set, tokens),
     ]
-}
-
-/// Two FNV-1a hashes that start differently.
-fn id_of(text: &str) -> Id {
-    let hash = |start: u64| {
-        text.bytes().fold(start, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-        })
-    };
-    let high = hash(0xCBF2_9CE4_8422_2325);
-    let low = hash(high.rotate_left(32) ^ text.len() as u64);
-    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

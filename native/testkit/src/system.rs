@@ -9,7 +9,7 @@ use palladion_cql::ColumnType;
 
 use crate::node::Node;
 use crate::nodes::{Member, Nodes};
-use crate::response::{Columns, MAX_DATA};
+use crate::rows::{Columns, MAX_DATA};
 use crate::statement::after_keyword;
 use crate::Error;
 

@@ -1,9 +1,12 @@
 //! The binary: lines in, lines out, an end when nobody is there any more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use palladion_cql::request::{self, Parameters};
+use palladion_cql::{Dialect, Version};
 
 struct Testkit {
     process: Child,
@@ -95,6 +98,106 @@ fn mistakes_are_told_and_change_nothing() {
         assert!(answer.starts_with("2 error "), "{line}: {answer}");
     }
     assert!(TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+}
+
+/// What was sent to the server as protocol 4, and the bytes of its answer to the last of it.
+fn converse(port: &str, requests: &[Vec<u8>]) -> Vec<u8> {
+    let mut tcp = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let mut body = Vec::new();
+    for request in requests {
+        tcp.write_all(request).unwrap();
+        let mut header = [0; 9];
+        tcp.read_exact(&mut header).unwrap();
+        let length = u32::from_be_bytes(header[5..].try_into().unwrap());
+        body = vec![0; length as usize];
+        tcp.read_exact(&mut body).unwrap();
+    }
+    body
+}
+
+#[test]
+fn requests_are_told_as_they_came() {
+    let mut testkit = Testkit::start();
+    let started = testkit.ask("1 start versions=4,3 compression= segments=split:7 refusal=v2");
+    let port = value(&started, "port").to_owned();
+    let v4 = Dialect::plain(Version::V4);
+    let startup = request::startup(&v4, &[("CQL_VERSION", "3.0.0")]).unwrap();
+    let rule =
+        "2 rule contains=hello reaction=frame body=00000001 warning=a%2Cb warning=c payload.k=00ff";
+    assert_eq!(testkit.ask(rule), "2 ok");
+    let parameters = Parameters {
+        timestamp: Some(12),
+        payload: vec![("k".to_owned(), vec![1])],
+        ..Parameters::default()
+    };
+    let query = request::query(&v4, "hello", &parameters).unwrap();
+    let answer = converse(&port, &[startup.clone(), query]);
+    let warnings = b"\0\x02\0\x03a,b\0\x01c".as_slice();
+    let payload = b"\0\x01\0\x01k\0\0\0\x02\x00\xFF";
+    assert_eq!(answer, [warnings, payload, &[0, 0, 0, 1]].concat());
+    let pairs = "opcode=query connection=1 version=4 compressed=false count=1 tracing=false \
+                 skip_metadata=false consistency=local_one timestamp=12 payload.k=01 \
+                 statement=hello values=0";
+    let pairs = pairs.replace('=', "%3D").replace(' ', "%20");
+    assert_eq!(testkit.ask("3 requests"), format!("3 ok 2={pairs}"));
+    let connections = testkit.ask("4 connections");
+    assert!(connections.contains("version%3D4"), "{connections}");
+
+    let v5 = request::options(&Dialect::plain(Version::V5));
+    let mut tcp = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    tcp.write_all(&v5).unwrap();
+    let mut refusal = Vec::new();
+    tcp.read_to_end(&mut refusal).unwrap();
+    assert_eq!(refusal.first(), Some(&0x82));
+
+    let alter = "5 alter contains=hello reaction=rows columns=a%20int";
+    assert_eq!(testkit.ask(alter), "5 ok");
+    let query = request::query(&v4, "hello", &Parameters::default()).unwrap();
+    assert_eq!(converse(&port, &[startup, query])[..4], [0, 0, 0, 2]);
+}
+
+#[test]
+fn what_is_said_about_the_protocol_is_checked() {
+    let mut testkit = Testkit::start();
+    for option in [
+        "versions= refusal=close",
+        "versions=5 segments=mixed segment_compression=false compression=lz4",
+        "metadata_ids rate_limit_error=0xF000",
+    ] {
+        let answer = testkit.ask(&format!("1 start {option}"));
+        assert!(answer.starts_with("1 ok "), "{option}: {answer}");
+    }
+    for rule in [
+        "reaction=error code=0x1500 failures=2 reasons=10.0.0.1/1,::1/2",
+        "reaction=error code=0x1100 write_type=CAS contentions=3",
+        "reaction=error code=0x1700 consistency=serial",
+        "reaction=error code=61440 operation=read by_coordinator",
+        "reaction=hostile kind=bomb",
+        "reaction=hostile kind=zeros size=5 delay=3",
+        "reaction=void payload.a=null tracing_id=7",
+        "reaction=frame answer=event body=00",
+    ] {
+        assert_eq!(testkit.ask(&format!("2 rule {rule}")), "2 ok", "{rule}");
+    }
+    for mistake in [
+        "start versions=2",
+        "start versions=",
+        "start refusal=no",
+        "start compression=zip",
+        "start segments=split:0",
+        "start segments=some",
+        "start rate_limit_error=x",
+        "rule reaction=hostile",
+        "rule reaction=hostile kind=friendly",
+        "rule reaction=frame answer=query",
+        "rule reaction=error code=0x1500 reasons=10.0.0.1",
+        "rule reaction=error code=1 operation=sleep",
+        "rule reaction=void payload.a=x",
+        "requests of=nobody",
+    ] {
+        let answer = testkit.ask(&format!("3 {mistake}"));
+        assert!(answer.starts_with("3 error "), "{mistake}: {answer}");
+    }
 }
 
 #[test]

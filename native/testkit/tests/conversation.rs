@@ -3,7 +3,7 @@
 
 mod client;
 
-use client::{cells, execute, own_cells, rows_of, Client, PATIENCE};
+use client::{cells, execute, own_cells, rows_of, v4, Client, PATIENCE};
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{code, ErrorDetail, Message, ResultBody, ServerError};
 use palladion_cql::value::Value;
@@ -68,7 +68,7 @@ async fn nothing_is_answered_before_the_login() {
         "Unexpected message QUERY, expecting SASL_RESPONSE"
     );
     assert!(matches!(
-        client.ask(request::options()).await,
+        client.ask(request::options(&v4())).await,
         Message::Supported(_)
     ));
 }
@@ -82,7 +82,7 @@ async fn startup_options_and_supported_ones_are_seen() {
     })
     .unwrap();
     let mut client = started(&server).await;
-    let Message::Supported(options) = client.ask(request::options()).await else {
+    let Message::Supported(options) = client.ask(request::options(&v4())).await else {
         panic!("no SUPPORTED");
     };
     assert!(options.contains(&("SCYLLA_SHARD".to_owned(), vec!["3".to_owned()])));
@@ -160,7 +160,7 @@ async fn numbers_come_in_pages() {
     };
     let mut pages = Vec::new();
     loop {
-        let frame = request::query("SELECT numbers(10)", &parameters).unwrap();
+        let frame = request::query(&v4(), "SELECT numbers(10)", &parameters).unwrap();
         let rows = rows_of(client.ask(frame).await);
         pages.push(own_cells(&rows).len());
         parameters.paging_state = rows.paging_state.map(|state| state.to_vec());
@@ -200,7 +200,7 @@ async fn other_statements_are_answered_as_documented() {
     let peers = rows_of(client.query("select * from system.peers").await);
     assert_eq!(peers.count, 0);
     let unknown = client
-        .ask(request::prepare("UPDATE t SET a = ?").unwrap())
+        .ask(request::prepare(&v4(), "UPDATE t SET a = ?", None).unwrap())
         .await;
     assert_eq!(error_of(unknown).code, code::INVALID);
 }
@@ -223,13 +223,13 @@ async fn forgotten_statements_are_unprepared() {
 async fn frames_that_are_none_are_answered_with_a_protocol_error() {
     let server = server();
     let mut client = Client::plain(&server).await;
-    client.send_raw(b"\x05\0\0\0\x05\0\0\0\0").await;
+    client.send_raw(b"\x06\0\0\0\x05\0\0\0\0").await;
     let (_, newer) = client.receive().await;
     assert_eq!(error_of(newer).code, code::PROTOCOL);
     assert_eq!(client.next().await, Ok(None));
 
     let mut client = started(&server).await;
-    let mut frame = request::query("x", &Parameters::default()).unwrap();
+    let mut frame = request::query(&v4(), "x", &Parameters::default()).unwrap();
     frame[9] = 0x7F; // a statement longer than the frame
     let malformed = error_of(client.ask(frame).await);
     assert_eq!(malformed.code, code::PROTOCOL);
@@ -241,9 +241,9 @@ async fn a_paused_server_is_silent_and_then_answers_everything() {
     let server = server();
     let mut client = started(&server).await;
     server.pause();
-    client.send(request::options(), 1).await;
+    client.send(request::options(&v4()), 1).await;
     let mut late = Client::plain(&server).await;
-    late.send(request::options(), 2).await;
+    late.send(request::options(&v4()), 2).await;
     assert!(client.is_silent().await);
     server.resume();
     assert_eq!(client.receive().await.0, 1);
@@ -261,7 +261,7 @@ async fn a_server_refuses_listens_again_and_closes_connections() {
         std::io::ErrorKind::ConnectionRefused
     );
     assert!(matches!(
-        client.ask(request::options()).await,
+        client.ask(request::options(&v4())).await,
         Message::Supported(_)
     ));
     server.close_connections();
@@ -299,7 +299,7 @@ async fn events_reach_those_who_registered_for_their_kind() {
     let server = server();
     let (mut registered, mut other) = (started(&server).await, started(&server).await);
     let ready = registered
-        .ask(request::register(&["STATUS_CHANGE"]).unwrap())
+        .ask(request::register(&v4(), &["STATUS_CHANGE"]).unwrap())
         .await;
     assert_eq!(ready, Message::Ready);
     server.push_event(Event::Topology("NEW_NODE".into(), server.address()));

@@ -7,7 +7,7 @@ mod sasl;
 
 use std::sync::Arc;
 
-use client::{refusal, tls, Client};
+use client::{refusal, tls, v4, Client};
 use palladion_cql::request;
 use palladion_cql::response::Message;
 use palladion_testkit::certs::{Authority, CertOptions};
@@ -120,7 +120,7 @@ async fn anonymous_leaves_a_trace() {
     let server = server(Login::new("", "").sasl(Mechanism::Anonymous));
     assert_eq!(asked(&server).await.respond("a trace").await, SUCCESS);
     let mut client = asked(&server).await;
-    let null = request::auth_response(None).unwrap();
+    let null = request::auth_response(&v4(), None).unwrap();
     assert_eq!(client.ask(null).await, SUCCESS);
     let [first, second] = &server.connections()[..] else {
         panic!("not two connections");
@@ -229,7 +229,7 @@ async fn a_login_hangs_or_closes_after_some_rounds() {
     let mut client = asked(&server).await;
     client.challenged("n,,n=ann,r=x").await;
     client
-        .send(request::auth_response(Some(b"c=biws")).unwrap(), 1)
+        .send(request::auth_response(&v4(), Some(b"c=biws")).unwrap(), 1)
         .await;
     assert!(client.is_silent().await);
 
@@ -240,7 +240,10 @@ async fn a_login_hangs_or_closes_after_some_rounds() {
     server.set_login(Some(login));
     let mut client = asked(&server).await;
     client
-        .send(request::auth_response(Some(b"n,,n=ann,r=x")).unwrap(), 1)
+        .send(
+            request::auth_response(&v4(), Some(b"n,,n=ann,r=x")).unwrap(),
+            1,
+        )
         .await;
     assert_eq!(client.next().await, Ok(None));
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{own_cells, rows_of, tls, Client, PATIENCE};
+use client::{own_cells, rows_of, tls, v4, Client, PATIENCE};
 use palladion_cql::request;
 use palladion_cql::response::Message;
 use palladion_cql::value::Value;
@@ -40,7 +40,7 @@ async fn started(server: &Server, node: Ipv4Addr) -> Plain {
 async fn watching(server: &Server, node: Ipv4Addr) -> Plain {
     let mut client = started(server, node).await;
     let kinds = ["TOPOLOGY_CHANGE", "STATUS_CHANGE", "SCHEMA_CHANGE"];
-    let ready = client.ask(request::register(&kinds).unwrap()).await;
+    let ready = client.ask(request::register(&v4(), &kinds).unwrap()).await;
     assert_eq!(ready, Message::Ready);
     client
 }
@@ -157,10 +157,10 @@ async fn a_node_hangs_and_comes_back() {
     let server = cluster(2);
     let mut old = started(&server, node(2)).await;
     server.hang_node(node(2)).unwrap();
-    let query = request::query("SELECT key FROM system.local", &Default::default());
+    let query = request::query(&v4(), "SELECT key FROM system.local", &Default::default());
     old.send(query.unwrap(), 1).await;
     let mut new = Client::to(&server, node(2)).await;
-    new.send(request::options(), 2).await;
+    new.send(request::options(&v4()), 2).await;
     assert!(old.is_silent().await);
     assert!(new.is_silent().await);
     started(&server, node(1)).await;
@@ -252,7 +252,7 @@ async fn a_handshake_that_waits_for_a_login_is_under_way() {
     let mut client = Client::to(&server, node(1)).await;
     assert!(matches!(client.start().await, Message::Authenticate(_)));
     assert_eq!(server.counters().handshaking, 1);
-    let token = request::auth_response(Some(b"\0ann\0secret")).unwrap();
+    let token = request::auth_response(&v4(), Some(b"\0ann\0secret")).unwrap();
     assert_eq!(client.ask(token).await, Message::AuthSuccess(None));
     assert_eq!(server.counters().handshaking, 0);
     let other = Client::to(&server, node(1)).await;

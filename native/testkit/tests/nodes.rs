@@ -5,7 +5,7 @@ mod client;
 
 use std::net::Ipv4Addr;
 
-use client::{own_cells, rows_of, Client};
+use client::{own_cells, rows_of, v4, Client};
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{code, Message, Rows, ServerError};
 use palladion_cql::value::Value;
@@ -123,7 +123,7 @@ async fn an_old_cluster_knows_neither_peers_v2_nor_ports() {
         error_of(client.query("SELECT * FROM system.peers_v2").await),
         error_of(
             client
-                .ask(request::prepare("SELECT * FROM system.peers_v2").unwrap())
+                .ask(request::prepare(&v4(), "SELECT * FROM system.peers_v2", None).unwrap())
                 .await,
         ),
     ] {
@@ -186,7 +186,11 @@ async fn peers_come_in_pages_and_one_by_one() {
             paging_state: state,
             ..Parameters::default()
         };
-        let page = rows_of(client.ask(request::query(text, &parameters).unwrap()).await);
+        let page = rows_of(
+            client
+                .ask(request::query(&v4(), text, &parameters).unwrap())
+                .await,
+        );
         peers.push(own_cells(&page).len());
         state = page.paging_state.clone().map(|state| state.to_vec());
         if state.is_none() {
@@ -229,7 +233,11 @@ async fn a_rule_is_about_one_node() {
         1
     );
     let mut second = started(&server, node(2)).await;
-    let query = request::query("SELECT key FROM system.local", &Parameters::default());
+    let query = request::query(
+        &v4(),
+        "SELECT key FROM system.local",
+        &Parameters::default(),
+    );
     second.send(query.unwrap(), 1).await;
     assert!(second.is_silent().await);
 }

@@ -6,7 +6,7 @@ mod client;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use client::{own_cells, rows_of, Client, PATIENCE};
+use client::{own_cells, rows_of, v4, Client, PATIENCE};
 use palladion_cql::frame::set_stream;
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{code, ErrorDetail, Message, ResultBody, ServerError};
@@ -38,7 +38,7 @@ fn refused() -> Message {
 }
 
 fn query(text: &str) -> Vec<u8> {
-    request::query(text, &Parameters::default()).unwrap()
+    request::query(&v4(), text, &Parameters::default()).unwrap()
 }
 
 const VOID: Message = Message::Result(ResultBody::Void);
@@ -89,7 +89,7 @@ async fn conditions_look_at_the_kind_and_the_count() {
     });
     assert_eq!(
         client
-            .ask(request::prepare("SELECT echo(int)").unwrap())
+            .ask(request::prepare(&v4(), "SELECT echo(int)", None).unwrap())
             .await,
         refused()
     );
@@ -158,6 +158,8 @@ async fn rows_are_answered_and_prepared() {
 async fn an_error_carries_its_fields() {
     let (server, mut client) = house().await;
     let detail = ErrorDetail::Write {
+        reasons: Vec::new(),
+        contentions: None,
         consistency: Consistency::Quorum,
         received: 1,
         required: 2,
@@ -256,7 +258,7 @@ async fn connections_end_as_told() {
     let mut tcp = tokio::net::TcpStream::connect(server.address())
         .await
         .unwrap();
-    let startup = request::startup(&[("CQL_VERSION", "3.0.0")]).unwrap();
+    let startup = request::startup(&v4(), &[("CQL_VERSION", "3.0.0")]).unwrap();
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     tcp.write_all(&[startup, query("reset")].concat())
         .await
@@ -323,10 +325,13 @@ async fn a_login_can_go_wrong_by_rule() {
     let mut client = Client::plain(&server).await;
     assert!(matches!(client.start().await, Message::Authenticate(_)));
     client
-        .send(request::auth_response(Some(b"\0ann\0secret")).unwrap(), 1)
+        .send(
+            request::auth_response(&v4(), Some(b"\0ann\0secret")).unwrap(),
+            1,
+        )
         .await;
     assert!(client.is_silent().await);
-    assert_eq!(client.ask(request::options()).await, refused());
+    assert_eq!(client.ask(request::options(&v4())).await, refused());
 }
 
 #[tokio::test]

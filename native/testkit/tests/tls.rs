@@ -5,7 +5,7 @@ mod client;
 
 use std::sync::Arc;
 
-use client::{tls, without_resumption, Client, PATIENCE};
+use client::{tls, v4, without_resumption, Client, PATIENCE};
 use palladion_cql::response::Message;
 use palladion_testkit::certs::{self_signed, Authority, CertOptions, Validity};
 use palladion_testkit::{Handshake, Options, Server, TlsOptions, Versions};
@@ -196,7 +196,7 @@ async fn client_certificates_are_demanded_and_seen() {
 async fn a_plain_client_at_a_tls_port_and_the_reverse_both_fail() {
     let house = house(|_| {});
     let mut client = Client::plain(&house.server).await;
-    client.send(palladion_cql::request::options(), 1).await;
+    client.send(palladion_cql::request::options(&v4()), 1).await;
     assert_eq!(
         client.next().await,
         Err(palladion_cql::DecodeError::TlsRecord)

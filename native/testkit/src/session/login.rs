@@ -8,15 +8,16 @@ use palladion_cql::{DecodeError, Opcode};
 
 use super::{Outcome, Session, Stage, Then};
 use crate::counters::add;
+use crate::head::{put_frame, Head};
 use crate::login::conversation::{Answer, Conversation, NO_CERTIFICATE};
 use crate::login::{CertificateLogin, Login, Method};
-use crate::response::{error, put_authenticate, put_frame, put_token};
+use crate::response::{error, put_authenticate, put_token};
 
 impl Session {
     pub(super) fn startup(
         &mut self,
         reader: &mut Reader<'_>,
-        stream: i16,
+        head: &Head,
         out: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
         let n = reader.short("startup options")?;
@@ -25,12 +26,13 @@ impl Session {
             let name = reader.string("startup option")?.to_owned();
             options.push((name, reader.string("startup option")?.to_owned()));
         }
-        let compression = options.iter().find(|(name, _)| name == "COMPRESSION");
-        if let Some((_, algorithm)) = compression {
-            let message = format!("Unknown compression algorithm: {algorithm}");
-            self.error(stream, &error(code::PROTOCOL, message), out);
+        if let Err(wrong) = self.agree(head.dialect.version, &options) {
+            self.error(head, &wrong, out);
             return Ok(());
         }
+        // As Cassandra does: compressed already, even where there is nothing to compress.
+        let agreed = self.agreed.unwrap_or(head.dialect);
+        let head = &Head::new(agreed, head.stream);
         let mut shown = false;
         self.shared.observed.update(self.connection, |c| {
             c.startup = options;
@@ -38,13 +40,13 @@ impl Session {
         });
         let login = self.shared.login().clone();
         match login {
-            None => self.ready(stream, out),
+            None => self.ready(head, out),
             Some(Login {
                 method: Method::Certificate(certificate),
                 ..
             }) if certificate.ready && shown => {
                 self.accept(certificate.role);
-                self.ready(stream, out);
+                self.ready(head, out);
             }
             Some(Login {
                 method:
@@ -54,11 +56,11 @@ impl Session {
                         ..
                     }),
                 ..
-            }) => self.refuse_login(NO_CERTIFICATE.to_owned(), stream, out),
+            }) => self.refuse_login(NO_CERTIFICATE.to_owned(), head, out),
             Some(login) => {
                 self.stage = Stage::Asked;
                 self.conversation = None;
-                put_authenticate(out, stream, &login.authenticator);
+                put_authenticate(out, head, &login.authenticator);
             }
         }
         self.count_response();
@@ -68,7 +70,7 @@ impl Session {
     pub(super) fn log_in(
         &mut self,
         reader: &mut Reader<'_>,
-        stream: i16,
+        head: &Head,
         out: &mut Vec<u8>,
     ) -> Result<Outcome, DecodeError> {
         let token = reader.bytes("authentication token")?;
@@ -83,7 +85,7 @@ impl Session {
         let begun = begun.or_else(|| login().map(|login| Conversation::new(login, shown)));
         let Some(mut conversation) = begun else {
             self.logged_in();
-            put_token(out, stream, Opcode::AuthSuccess, None);
+            put_token(out, head, Opcode::AuthSuccess, None);
             self.count_response();
             return Ok(Outcome::now(Then::GoOn));
         };
@@ -95,24 +97,24 @@ impl Session {
         let cells = &self.shared.observed.cells;
         let mut outcome = Outcome {
             delay: conversation.delay(),
-            then: Then::GoOn,
+            ..Outcome::now(Then::GoOn)
         };
         match answer {
             Answer::Challenge(challenge) => {
                 add(&cells.challenges, 1);
-                put_token(out, stream, Opcode::AuthChallenge, challenge.as_deref());
+                put_token(out, head, Opcode::AuthChallenge, challenge.as_deref());
                 self.count_response();
                 self.conversation = Some(conversation);
             }
             Answer::Success(user, last) => {
                 self.accept(user);
-                put_token(out, stream, Opcode::AuthSuccess, last.as_deref());
+                put_token(out, head, Opcode::AuthSuccess, last.as_deref());
                 self.count_response();
             }
-            Answer::Refused(message) => self.refuse_login(message, stream, out),
+            Answer::Refused(message) => self.refuse_login(message, head, out),
             Answer::NoSuchMechanism(message) => {
                 add(&cells.refused_mechanisms, 1);
-                self.error(stream, &error(code::BAD_CREDENTIALS, message), out);
+                self.error(head, &error(code::BAD_CREDENTIALS, message), out);
                 self.conversation = Some(conversation);
             }
             Answer::Hang => {
@@ -124,9 +126,9 @@ impl Session {
         Ok(outcome)
     }
 
-    fn ready(&mut self, stream: i16, out: &mut Vec<u8>) {
+    fn ready(&mut self, head: &Head, out: &mut Vec<u8>) {
         self.logged_in();
-        put_frame(out, stream, Opcode::Ready, |_| {});
+        put_frame(out, head, Opcode::Ready, |_| {});
     }
 
     fn accept(&mut self, user: String) {
@@ -141,9 +143,9 @@ impl Session {
         self.logged_in();
     }
 
-    fn refuse_login(&mut self, message: String, stream: i16, out: &mut Vec<u8>) {
+    fn refuse_login(&mut self, message: String, head: &Head, out: &mut Vec<u8>) {
         add(&self.shared.observed.cells.failed_logins, 1);
-        self.error(stream, &error(code::BAD_CREDENTIALS, message.as_str()), out);
+        self.error(head, &error(code::BAD_CREDENTIALS, message.as_str()), out);
         self.shared
             .observed
             .update(self.connection, |c| c.login.refused = Some(message));

@@ -7,10 +7,10 @@ use palladion_cql::Opcode;
 
 use super::Session;
 use crate::counters::add;
+use crate::head::{put_frame, Head};
 use crate::request::Parameters;
-use crate::response::{
-    error, put_error, put_frame, put_prepared, put_rows, put_set_keyspace, put_void, Columns, TABLE,
-};
+use crate::response::{error, put_error, put_set_keyspace, put_void};
+use crate::rows::{put_prepared, put_rows, Columns, Known, TABLE};
 use crate::statement::{Answer, Statement};
 use crate::system::Selection;
 use crate::Error;
@@ -19,20 +19,26 @@ use crate::Error;
 type PageOfRows = (Range<u32>, u32, Vec<u8>);
 
 impl Session {
-    pub(super) fn prepare(&self, text: &str, stream: i16, out: &mut Vec<u8>) {
+    pub(super) fn prepare(
+        &self,
+        text: &str,
+        keyspace: Option<&str>,
+        head: &Head,
+        out: &mut Vec<u8>,
+    ) {
         match self.describe(text) {
             Ok(statement) => {
-                let (id, statement) = self.prepared.prepare(statement);
+                let (id, statement) = self.prepared.prepare(statement, keyspace);
                 put_prepared(
                     out,
-                    stream,
+                    head,
                     &id,
                     &statement.bind,
                     &statement.partition_key,
                     &statement.result,
                 );
             }
-            Err(wrong) => put_error(out, stream, &error(code::INVALID, wrong.to_string())),
+            Err(wrong) => put_error(out, head, &error(code::INVALID, wrong.to_string())),
         }
     }
 
@@ -40,7 +46,9 @@ impl Session {
         let description = self.shared.script().describe(text);
         if let Some(description) = description {
             let statement = match description.rows {
-                Some(rows) => Statement::with_rows(text, rows)?,
+                // Of a conditional update nobody knows before.
+                Some(rows) if !rows.columns.are_conditional => Statement::with_rows(text, rows)?,
+                Some(_) => Statement::without_rows(text, Answer::Void)?,
                 None => Statement::without_rows(text, Answer::Void)?,
             };
             return Ok(Statement {
@@ -78,41 +86,41 @@ impl Session {
         &self,
         statement: &Statement,
         parameters: &Parameters<'_>,
-        stream: i16,
+        known: Known<'_>,
+        head: &Head,
         out: &mut Vec<u8>,
     ) {
-        let skip_metadata = parameters.skip_metadata;
         match &statement.answer {
-            Answer::Echo if parameters.count != statement.result.count => {
+            Answer::Echo if parameters.values.count != statement.result.count => {
                 let message = format!(
                     "Invalid amount of bind variables: {} given, {} expected",
-                    parameters.count, statement.result.count
+                    parameters.values.count, statement.result.count
                 );
-                put_error(out, stream, &error(code::INVALID, message));
+                put_error(out, head, &error(code::INVALID, message));
             }
-            Answer::Echo => put_frame(out, stream, Opcode::Result, |out| {
-                let data = parameters.values_with_null_for_unset();
-                put_rows(out, &statement.result, None, skip_metadata, 1, &data);
+            Answer::Echo => put_frame(out, head, Opcode::Result, |out| {
+                let data = parameters.values.with_null_for_unset();
+                put_rows(out, &statement.result, None, known, 1, &data);
             }),
-            Answer::Rows(rows) => rows.put(out, stream, skip_metadata),
+            Answer::Rows(rows) => rows.put(out, head, known),
             Answer::Numbers(total) => {
                 let page = parameters.page_of(*total);
                 let numbers = page.clone();
                 let cells = numbers.flat_map(|n| [4u32.to_be_bytes(), n.to_be_bytes()].concat());
                 let rows = (page, *total, cells.collect());
-                put_page(out, stream, &statement.result, skip_metadata, rows);
+                put_page(out, head, &statement.result, known, rows);
             }
             Answer::System(selection) => match self.system_rows(selection, parameters) {
-                Ok(rows) => put_page(out, stream, &statement.result, skip_metadata, rows),
-                Err(wrong) => put_error(out, stream, &error(code::INVALID, wrong.to_string())),
+                Ok(rows) => put_page(out, head, &statement.result, known, rows),
+                Err(wrong) => put_error(out, head, &error(code::INVALID, wrong.to_string())),
             },
             Answer::Keyspace(keyspace) => {
                 self.shared
                     .observed
                     .update(self.connection, |c| c.keyspace = Some(keyspace.clone()));
-                put_set_keyspace(out, stream, keyspace);
+                put_set_keyspace(out, head, keyspace);
             }
-            Answer::Void => put_void(out, stream),
+            Answer::Void => put_void(out, head),
         }
     }
 
@@ -131,7 +139,7 @@ impl Session {
         Ok((page, total, selection.cells(nodes, members)?))
     }
 
-    pub(super) fn unprepared(&self, id: &[u8], stream: i16, out: &mut Vec<u8>) {
+    pub(super) fn unprepared(&self, id: &[u8], head: &Head, out: &mut Vec<u8>) {
         add(&self.shared.observed.cells.unprepared, 1);
         let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         let error = ServerError {
@@ -143,22 +151,22 @@ impl Session {
             ),
             detail: ErrorDetail::Unprepared { id: id.to_vec() },
         };
-        put_error(out, stream, &error);
+        put_error(out, head, &error);
     }
 }
 
 /// A page's paging state is where the next one starts.
 fn put_page(
     out: &mut Vec<u8>,
-    stream: i16,
+    head: &Head,
     columns: &Columns,
-    skip_metadata: bool,
+    known: Known<'_>,
     (page, total, cells): PageOfRows,
 ) {
     let state = page.end.to_be_bytes();
     let state = (page.end < total).then_some(&state[..]);
     let count = page.end - page.start;
-    put_frame(out, stream, Opcode::Result, |out| {
-        put_rows(out, columns, state, skip_metadata, count, &cells);
+    put_frame(out, head, Opcode::Result, |out| {
+        put_rows(out, columns, state, known, count, &cells);
     });
 }

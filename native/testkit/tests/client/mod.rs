@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use palladion_cql::frame::{set_stream, FrameReader, Sender};
-use palladion_cql::request::{self, Parameters};
+use palladion_cql::request::{self, Parameters, StatementId, Unsendable};
 use palladion_cql::response::{code, Message, Prepared, Response, ResultBody, Rows};
+use palladion_cql::segment::SegmentWriter;
 use palladion_cql::value::{encode, Value, Values};
-use palladion_cql::{ColumnSpec, DecodeError, Frame};
+use palladion_cql::{ColumnSpec, DecodeError, Dialect, Frame, Version};
 use palladion_testkit::certs::Authority;
 use palladion_testkit::Server;
 use rustls::client::Resumption;
@@ -43,15 +44,32 @@ pub(crate) fn without_resumption(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
+/// Protocol 4, and nothing beside it.
+pub(crate) fn v4() -> Dialect {
+    Dialect::plain(Version::V4)
+}
+
 pub(crate) struct Client<S> {
     stream: S,
     input: BytesMut,
     frames: FrameReader,
+    pub(crate) dialect: Dialect,
+    /// Once STARTUP was answered, where there are segments.
+    segments: Option<SegmentWriter>,
 }
 
 impl Client<TcpStream> {
     pub(crate) async fn plain(server: &Server) -> Self {
-        Self::over(TcpStream::connect(server.address()).await.unwrap())
+        Self::speaking(server, v4()).await
+    }
+
+    pub(crate) async fn speaking(server: &Server, dialect: Dialect) -> Self {
+        let tcp = TcpStream::connect(server.address()).await.unwrap();
+        Self {
+            frames: reader(dialect.version),
+            dialect,
+            ..Self::over(tcp)
+        }
     }
 
     /// To a node of a simulated cluster.
@@ -93,13 +111,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self {
             stream,
             input: BytesMut::new(),
-            frames: FrameReader::new(Sender::Server, 64 << 20),
+            frames: reader(Version::V4),
+            dialect: v4(),
+            segments: None,
         }
     }
 
     pub(crate) async fn send(&mut self, mut frame: Vec<u8>, stream: i16) {
         set_stream(&mut frame, stream);
-        self.send_raw(&frame).await;
+        let Some(segments) = &mut self.segments else {
+            return self.send_raw(&frame).await;
+        };
+        let mut out = Vec::new();
+        segments.put(&frame, &mut out);
+        segments.seal(&mut out);
+        self.send_raw(&out).await;
     }
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
@@ -134,6 +160,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         frames
     }
 
+    /// Waits until so many bytes are there that nobody has read yet; tells how many.
+    pub(crate) async fn arrived(&mut self, bytes: usize) -> usize {
+        while self.input.len() < bytes {
+            let read = self.stream.read_buf(&mut self.input);
+            let read = tokio::time::timeout(PATIENCE, read).await;
+            assert!(matches!(read, Ok(Ok(1..))), "nothing more arrives");
+        }
+        self.input.len()
+    }
+
     /// Whether nothing arrives for a while.
     pub(crate) async fn is_silent(&mut self) -> bool {
         let read = self.stream.read_buf(&mut self.input);
@@ -143,13 +179,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(crate) async fn receive(&mut self) -> (i16, Message) {
+        let (stream, response) = self.response().await;
+        (stream, response.message)
+    }
+
+    /// The same with what any answer can carry beside.
+    pub(crate) async fn response(&mut self) -> (i16, Response) {
         let frame = self
             .next()
             .await
             .unwrap()
             .expect("the connection is closed");
-        let response = Response::parse(&frame).unwrap();
-        (frame.header.stream, response.message)
+        (frame.header.stream, Response::parse(&frame).unwrap())
     }
 
     pub(crate) async fn ask(&mut self, frame: Vec<u8>) -> Message {
@@ -160,8 +201,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(crate) async fn start(&mut self) -> Message {
-        let options = [("CQL_VERSION", "3.0.0"), ("DRIVER_NAME", "a bare client")];
-        self.ask(request::startup(&options).unwrap()).await
+        let mut options = vec![("CQL_VERSION", "3.0.0"), ("DRIVER_NAME", "a bare client")];
+        if let Some(compression) = self.dialect.compression {
+            options.push(("COMPRESSION", compression.name()));
+        }
+        if self.dialect.metadata_ids {
+            options.push(("SCYLLA_USE_METADATA_ID", ""));
+        }
+        if self.dialect.rate_limit_error.is_some() {
+            options.push(("SCYLLA_RATE_LIMIT_ERROR", ""));
+        }
+        self.frames.decompressing(self.dialect.compression);
+        let answer = self
+            .ask(request::startup(&self.dialect, &options).unwrap())
+            .await;
+        if matches!(answer, Message::Ready | Message::Authenticate(_)) {
+            self.frames.agree(self.dialect);
+            let has_segments = self.dialect.version >= Version::V5;
+            self.segments = has_segments.then(|| SegmentWriter::new(self.dialect.compression));
+        }
+        answer
     }
 
     pub(crate) async fn log_in(&mut self, user: &str, password: &str) -> Message {
@@ -171,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The answer to one token of a login.
     pub(crate) async fn respond(&mut self, token: impl AsRef<[u8]>) -> Message {
-        self.ask(request::auth_response(Some(token.as_ref())).unwrap())
+        self.ask(request::auth_response(&self.dialect, Some(token.as_ref())).unwrap())
             .await
     }
 
@@ -186,26 +245,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(crate) async fn query(&mut self, text: &str) -> Message {
-        self.ask(request::query(text, &Parameters::default()).unwrap())
+        self.ask(request::query(&self.dialect, text, &Parameters::default()).unwrap())
             .await
     }
 
     pub(crate) async fn prepare(&mut self, text: &str) -> Prepared {
-        match self.ask(request::prepare(text).unwrap()).await {
+        match self
+            .ask(request::prepare(&self.dialect, text, None).unwrap())
+            .await
+        {
             Message::Result(ResultBody::Prepared(prepared)) => prepared,
             other => panic!("not prepared: {other:?}"),
         }
     }
 
     pub(crate) async fn execute(&mut self, prepared: &Prepared, values: &[Value]) -> Message {
-        self.ask(execute(prepared, values, &Parameters::default()))
+        let parameters = Parameters::default();
+        self.ask(execute_in(&self.dialect, prepared, values, &parameters))
             .await
     }
 }
 
+fn reader(version: Version) -> FrameReader {
+    FrameReader::new(Sender::Server, version, 64 << 20).negotiating()
+}
+
 pub(crate) fn execute(prepared: &Prepared, values: &[Value], parameters: &Parameters) -> Vec<u8> {
+    execute_in(&v4(), prepared, values, parameters)
+}
+
+pub(crate) fn execute_in(
+    dialect: &Dialect,
+    prepared: &Prepared,
+    values: &[Value],
+    parameters: &Parameters,
+) -> Vec<u8> {
     let count = values.len() as u16;
-    request::execute::<palladion_cql::wire::TooLong>(&prepared.id, parameters, count, |out| {
+    let statement = StatementId {
+        id: &prepared.id,
+        result_id: prepared.result_id.as_deref(),
+    };
+    request::execute::<Unsendable>(dialect, statement, parameters, count, |out| {
         for (value, spec) in values.iter().zip(prepared.bind.iter()) {
             encode(value, &spec.ty, out, usize::MAX).unwrap();
         }

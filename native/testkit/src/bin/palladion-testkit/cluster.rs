@@ -124,7 +124,7 @@ fn change(node: &mut Node, command: &mut Command) -> Result<(), String> {
 }
 
 /// A UUID, or the number that it ends in.
-fn take_uuid(command: &mut Command, key: &str) -> Result<Option<[u8; 16]>, String> {
+pub(crate) fn take_uuid(command: &mut Command, key: &str) -> Result<Option<[u8; 16]>, String> {
     let parse = |text: String| match text.parse() {
         Ok(n) => Ok(numbered_uuid(n)),
         Err(_) => uuid::parse(text.as_bytes()).ok_or(format!("{key}={text} is no UUID")),

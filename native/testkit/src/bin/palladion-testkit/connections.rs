@@ -23,6 +23,8 @@ pub(crate) fn connections(connections: &[ConnectionInfo]) -> Pairs {
             .with_some("server_name", info.server_name.as_ref())
             .with("client_cert", info.client_cert)
             .with_some("client_fingerprint", info.client_fingerprint.as_ref())
+            .with_some("version", info.version)
+            .with_some("compression", info.compression)
             .with_some("user", info.user.as_ref())
             .with_some("keyspace", info.keyspace.as_ref())
             .with("registered", info.registered.join(","))

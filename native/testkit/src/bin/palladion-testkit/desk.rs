@@ -21,6 +21,8 @@ use crate::connections::connections;
 use crate::line::{Command, Pairs};
 use crate::login::login;
 use crate::paper::{cert_options, identity, write_crl, write_identity, write_papers, Issuer};
+use crate::protocol::protocol;
+use crate::requests::requests;
 use crate::rule::{list, rule};
 
 /// The servers, and the authorities that all of them share.
@@ -101,6 +103,11 @@ impl Desk {
                 command.finish()?;
                 told(server.rule(rule))?;
             }
+            "alter" => {
+                let rule = rule(command)?;
+                command.finish()?;
+                told(server.alter(rule))?;
+            }
             "set_password" => {
                 let password = command.need("password")?;
                 command.finish()?;
@@ -128,6 +135,7 @@ impl Desk {
     fn bare(&mut self, id: u64, server: &Server, command: &str) -> Result<Pairs, String> {
         match command {
             "connections" => return Ok(connections(&server.connections())),
+            "requests" => return Ok(requests(&server.requests())),
             "reset_counters" => server.reset_counters(),
             "clear_rules" => server.clear_rules(),
             "forget_prepared" => server.forget_prepared(),
@@ -165,7 +173,7 @@ impl Desk {
             seed: command.parsed("seed")?.unwrap_or(defaults.seed),
             handshake_delay: millis(command, "handshake_delay")?.unwrap_or_default(),
             cluster: cluster(command)?,
-            ..defaults
+            ..protocol(command, defaults)?
         };
         for (key, value) in command.take_all("supported.") {
             let name = key.trim_start_matches("supported.").to_owned();

@@ -6,9 +6,12 @@ mod bounds;
 mod cluster;
 mod connections;
 mod desk;
+mod error;
 mod line;
 mod login;
 mod paper;
+mod protocol;
+mod requests;
 mod rule;
 
 use std::io::{self, BufRead, Read, Write};

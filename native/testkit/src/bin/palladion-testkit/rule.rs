@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use palladion_cql::response::{code, ErrorDetail, ServerError};
-use palladion_cql::{Consistency, Opcode};
-use palladion_testkit::{parse_columns, parse_hex, Reaction, Rows, Rule, Text};
+use palladion_cql::Opcode;
+use palladion_testkit::{
+    parse_columns, parse_hex, Extras, Hostile, HostileKind, Reaction, Rows, Rule, Text,
+};
 
+use crate::cluster::take_uuid;
+use crate::error::error;
 use crate::line::Command;
 
 pub(crate) fn rule(command: &mut Command) -> Result<Rule, String> {
@@ -69,13 +72,71 @@ fn reaction(command: &mut Command) -> Result<Reaction, String> {
         "garbage" => Reaction::Garbage(hex(command, "bytes")?.unwrap_or_else(|| vec![b'?'; 64])),
         "wrong_stream" => Reaction::WrongStream,
         "oversize" => Reaction::Oversize,
+        "hostile" => Reaction::Hostile(hostile(command)?),
+        "frame" => frame(command)?,
         "hang" => Reaction::Hang,
         other => return Err(format!("reaction={other} is unknown")),
+    };
+    let reaction = match extras(command)? {
+        Some(extras) => Reaction::With(Arc::new(extras), Box::new(reaction)),
+        None => reaction,
     };
     Ok(match command.parsed("delay")? {
         Some(delay) => Reaction::Delay(Duration::from_millis(delay), Box::new(reaction)),
         None => reaction,
     })
+}
+
+fn hostile(command: &mut Command) -> Result<Hostile, String> {
+    let name = command.need("kind")?;
+    let kind = HostileKind::ALL.iter().find(|kind| kind.name() == name);
+    let kind = kind.ok_or_else(|| format!("kind={name} is unknown"))?;
+    Ok(Hostile {
+        kind: *kind,
+        size: command.parsed("size")?,
+    })
+}
+
+fn frame(command: &mut Command) -> Result<Reaction, String> {
+    let name = command.take("answer");
+    let answer = match name.as_deref() {
+        None | Some("result") => Opcode::Result,
+        Some("error") => Opcode::Error,
+        Some("ready") => Opcode::Ready,
+        Some("authenticate") => Opcode::Authenticate,
+        Some("supported") => Opcode::Supported,
+        Some("event") => Opcode::Event,
+        Some("auth_challenge") => Opcode::AuthChallenge,
+        Some("auth_success") => Opcode::AuthSuccess,
+        Some(other) => return Err(format!("answer={other} is no response")),
+    };
+    Ok(Reaction::Frame(
+        answer,
+        hex(command, "body")?.unwrap_or_default(),
+    ))
+}
+
+/// What any answer can carry beside.
+fn extras(command: &mut Command) -> Result<Option<Extras>, String> {
+    let payload = command
+        .take_all("payload.")
+        .into_iter()
+        .map(|(key, value)| {
+            let name = key.trim_start_matches("payload.").to_owned();
+            let bytes = match value.as_str() {
+                "null" => None,
+                digits => {
+                    Some(parse_hex(digits).ok_or(format!("{key}= is no hexadecimal number"))?)
+                }
+            };
+            Ok((name, bytes))
+        });
+    let extras = Extras {
+        payload: payload.collect::<Result<_, String>>()?,
+        warnings: std::iter::from_fn(|| command.take("warning")).collect(),
+        tracing_id: take_uuid(command, "tracing_id")?,
+    };
+    Ok((extras != Extras::default()).then_some(extras))
 }
 
 fn rows(command: &mut Command) -> Result<Rows, String> {
@@ -96,78 +157,9 @@ fn rows(command: &mut Command) -> Result<Rows, String> {
     })
 }
 
-fn hex(command: &mut Command, key: &str) -> Result<Option<Vec<u8>>, String> {
+pub(crate) fn hex(command: &mut Command, key: &str) -> Result<Option<Vec<u8>>, String> {
     let parse = |text: String| parse_hex(&text).ok_or(format!("{key}= is no hexadecimal number"));
     command.take(key).map(parse).transpose()
-}
-
-fn error(command: &mut Command) -> Result<ServerError, String> {
-    let code = command.need("code")?;
-    let code = match code.strip_prefix("0x") {
-        Some(digits) => i32::from_str_radix(digits, 16),
-        None => code.parse(),
-    };
-    let code = code.map_err(|_| "code= is no error code".to_owned())?;
-    let message = command.take("message");
-    Ok(ServerError {
-        code,
-        message: message.unwrap_or_else(|| "as the test wanted".to_owned()),
-        detail: detail(code, command)?,
-    })
-}
-
-fn detail(code: i32, command: &mut Command) -> Result<ErrorDetail, String> {
-    let failed = matches!(code, code::WRITE_FAILURE | code::READ_FAILURE);
-    Ok(match code {
-        code::UNAVAILABLE => ErrorDetail::Unavailable {
-            consistency: consistency(command)?,
-            required: command.parsed("required")?.unwrap_or(2),
-            alive: command.parsed("alive")?.unwrap_or(1),
-        },
-        code::WRITE_TIMEOUT | code::WRITE_FAILURE => ErrorDetail::Write {
-            consistency: consistency(command)?,
-            received: command.parsed("received")?.unwrap_or(1),
-            required: command.parsed("required")?.unwrap_or(2),
-            failures: failures(failed, command)?,
-            write_type: command
-                .take("write_type")
-                .unwrap_or_else(|| "SIMPLE".into()),
-        },
-        code::READ_TIMEOUT | code::READ_FAILURE => ErrorDetail::Read {
-            consistency: consistency(command)?,
-            received: command.parsed("received")?.unwrap_or(1),
-            required: command.parsed("required")?.unwrap_or(2),
-            failures: failures(failed, command)?,
-            data_present: command.parsed("data_present")?.unwrap_or(false),
-        },
-        code::FUNCTION_FAILURE => ErrorDetail::Function {
-            keyspace: command.take("keyspace").unwrap_or_else(|| "ks".into()),
-            function: command.take("function").unwrap_or_else(|| "f".into()),
-            argument_types: list(command.take("argument_types")),
-        },
-        code::ALREADY_EXISTS => ErrorDetail::AlreadyExists {
-            keyspace: command.take("keyspace").unwrap_or_else(|| "ks".into()),
-            table: command.take("table").unwrap_or_default(),
-        },
-        code::UNPREPARED => ErrorDetail::Unprepared {
-            id: hex(command, "id_bytes")?.unwrap_or_else(|| vec![0; 16]),
-        },
-        _ => ErrorDetail::None,
-    })
-}
-
-fn failures(failed: bool, command: &mut Command) -> Result<Option<i32>, String> {
-    let failures = command.parsed("failures")?;
-    Ok(failed.then(|| failures.unwrap_or(1)))
-}
-
-fn consistency(command: &mut Command) -> Result<Consistency, String> {
-    match command.take("consistency") {
-        None => Ok(Consistency::LocalQuorum),
-        Some(name) => {
-            Consistency::from_name(&name).ok_or_else(|| format!("consistency={name} is unknown"))
-        }
-    }
 }
 
 /// What stands between commas.
