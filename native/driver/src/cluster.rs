@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use palladion_cql::Dialect;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch, Notify, Semaphore};
@@ -17,11 +18,12 @@ use crate::auth::{Auth, AuthConfig};
 use crate::config::ClusterConfig;
 use crate::connection::{Connection, ConnectionInfo, Stop};
 use crate::control;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
 use crate::manager::{Countdown, Manager, Order};
 use crate::network::Network;
 use crate::node::{Distance, Endpoint, NodeId, NodeSpec, Route};
 use crate::overflow;
+use crate::protocol::{Agreement, Wish};
 use crate::refusal::Refusal;
 use crate::table::{Node, PoolId, Table};
 use crate::tls::{EndpointTls, TlsConfig, TlsConfigError, TlsContext};
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) new_login: watch::Sender<u64>,
     /// What a refused login means for all connections.
     pub(crate) refusal: Refusal,
+    /// What is left to agree on with servers.
+    pub(crate) agreement: Agreement,
     pub(crate) last_error: ArcSwapOption<ConnectError>,
     /// Told when there is room in a connection's queue again.
     pub(crate) room: Arc<Notify>,
@@ -135,6 +139,7 @@ impl Cluster {
             auth: ArcSwapOption::new(auth),
             new_login: watch::Sender::new(0),
             refusal: Refusal::new(&config.reconnect),
+            agreement: Agreement::new(config.protocol),
             last_error: ArcSwapOption::empty(),
             room: Arc::new(Notify::new()),
             overflowing: AtomicUsize::new(0),
@@ -264,12 +269,28 @@ impl Cluster {
         }
     }
 
+    /// What requests are to be written in: what most connections speak that they may go to first.
+    pub fn dialect(&self) -> Dialect {
+        let spoken = self.shared.table.load().dialect();
+        spoken.unwrap_or_else(|| Dialect::plain(self.shared.agreement.wish().version))
+    }
+
+    /// What requests to the control connection are to be written in.
+    pub fn control_dialect(&self) -> Dialect {
+        let control = self.shared.control.load();
+        let spoken = control.as_ref().map(|connection| *connection.dialect());
+        spoken.unwrap_or_else(|| self.dialect())
+    }
+
     /// Puts a request onto the control connection's queue.
     pub fn submit_control(&self, request: Request) -> Result<(), Box<Refused>> {
         let control = self.shared.control.load();
         let Some(connection) = control.as_ref() else {
             return Err(Refused::boxed(self.shared.no_connection(), request));
         };
+        if !request.dialect.is_understood_as(connection.dialect()) {
+            return Err(Refused::boxed(RequestError::ProtocolChanged, request));
+        }
         let submitted = connection.submit(request);
         if submitted.is_ok() {
             self.shared.stats.requests.add();
@@ -430,9 +451,35 @@ impl Shared {
         found.map_err(|error| Failure::Tls(error.to_string()))
     }
 
-    /// Whether a connection was made under the TLS configuration that is in force.
+    /// Whether a connection was made under the TLS configuration that is in force, and speaks what
+    /// the others do.
     pub(crate) fn is_current(&self, info: &ConnectionInfo) -> bool {
         info.tls.as_ref().map(|tls| tls.generation) == self.generation()
+            && self.agreement.is_current(&info.dialect)
+    }
+
+    /// A connection has agreed on this. If that is less than others speak, they are replaced.
+    pub(crate) fn agreed(&self, info: &ConnectionInfo) {
+        if let Some(from) = self.agreement.agreed(&info.dialect) {
+            self.in_force.send_modify(|_the_same| {});
+            let to = info.dialect.version;
+            // Else it is only an extension that not all nodes have.
+            if to < from {
+                self.events.event(Event::ProtocolLowered {
+                    endpoint: Arc::clone(&info.endpoint),
+                    from,
+                    to,
+                });
+            }
+        }
+    }
+
+    /// What to ask the next server for. What was agreed on before counts as long as anybody speaks it.
+    pub(crate) fn wish(&self) -> Wish {
+        if self.table.load().is_empty() && self.control.load().is_none() {
+            self.agreement.begin_anew();
+        }
+        self.agreement.wish()
     }
 
     /// Of the TLS configuration that is in force.
@@ -458,11 +505,15 @@ impl Shared {
         }
         let table = self.table.load();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut full = false;
+        let (mut full, mut changed) = (false, false);
         for (distance, connection) in table.in_order(route, turn) {
-            // Load is no reason to leave the datacenter.
-            if full && distance == Distance::Remote {
+            // Load is no reason to leave the datacenter, nor is a change of the protocol.
+            if (full || changed) && distance == Distance::Remote {
                 break;
+            }
+            if !request.dialect.is_understood_as(connection.dialect()) {
+                changed |= connection.is_open();
+                continue;
             }
             match connection.submit(request) {
                 Ok(()) => {
@@ -478,6 +529,8 @@ impl Shared {
         // A connection that has just ended is in the table for a moment yet: that is none.
         let error = if full {
             RequestError::Overloaded
+        } else if changed {
+            RequestError::ProtocolChanged
         } else {
             self.no_connection()
         };

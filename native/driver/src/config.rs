@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladion_cql::{Compression, Version};
+
 use crate::auth::{AuthConfig, Callbacks};
 use crate::tls::TlsConfig;
 
@@ -17,6 +19,8 @@ pub struct ClusterConfig {
     pub keyspace: Option<String>,
     /// What STARTUP says about the client.
     pub client: ClientIdentity,
+    /// What is spoken.
+    pub protocol: ProtocolConfig,
     /// The size of each pool.
     pub pool_size: usize,
     /// The bounds of each connection.
@@ -42,6 +46,15 @@ pub struct ClusterConfig {
     pub callbacks: Arc<dyn Callbacks>,
     /// TLS handshakes and logins under way at once, over all nodes.
     pub max_handshakes: usize,
+}
+
+/// What is spoken on connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProtocolConfig {
+    /// The version, or the newest that servers take.
+    pub version: Option<Version>,
+    /// How what is sent is compressed.
+    pub compression: Option<Compression>,
 }
 
 /// The pauses between attempts to connect.

@@ -15,7 +15,7 @@ use crate::backoff::{random_fraction, Backoff};
 use crate::cluster::Shared;
 use crate::config::ReconnectPolicy;
 use crate::connection::{
-    open, within, Connection, ConnectionTask, Opened, Role, Stop, SETTLED_AFTER,
+    open, within, Connection, ConnectionInfo, ConnectionTask, Opened, Role, Stop, SETTLED_AFTER,
 };
 use crate::error::Step;
 use crate::event::{ControlInfo, Event};
@@ -294,7 +294,7 @@ impl<N: Network> Control<N> {
                 Ok(Ended::Lost(connection.opened.elapsed()))
             }
             // Checked at once as well: it may have happened while this one was being opened.
-            () = outdated(&mut self.generation, own) => {
+            () = outdated(&mut self.generation, &self.shared, &info) => {
                 let shared = Arc::clone(&self.shared);
                 while self.before.try_join_next().is_some() {}
                 self.before.spawn(async move {
@@ -309,13 +309,20 @@ impl<N: Network> Control<N> {
 
     async fn register(&self, connection: &Connection) -> Result<(), Failure> {
         let (answer, answered) = oneshot::channel();
-        let frame = request::register(&KINDS).map_err(|_| Failure::Unexpected("REGISTER"))?;
+        let dialect = *connection.dialect();
+        let frame =
+            request::register(&dialect, &KINDS).map_err(|_| Failure::Unexpected("REGISTER"))?;
         let reply = Box::new(Registered {
             state: RequestState::default(),
             answer,
         });
         // Refused, it is dropped, which ends the wait.
-        if connection.submit(Request { frame, reply }).is_ok() {
+        let request = Request {
+            frame,
+            dialect,
+            reply,
+        };
+        if connection.submit(request).is_ok() {
             self.shared.stats.requests.add();
         }
         let limit = self.shared.config.timeouts.login;
@@ -370,10 +377,11 @@ impl<N: Network> Control<N> {
     }
 }
 
-/// Waits until another TLS configuration than this one is in force.
-async fn outdated(generation: &mut watch::Receiver<u64>, own: u64) {
+/// Waits until a connection is not as it would be made now.
+async fn outdated(generation: &mut watch::Receiver<u64>, shared: &Shared, info: &ConnectionInfo) {
     // The sender is the cluster's, which outlives its connections.
-    if generation.wait_for(|now| *now != own).await.is_err() {
+    let is_outdated = |_: &u64| !shared.is_current(info);
+    if generation.wait_for(is_outdated).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -400,6 +408,14 @@ impl Shared {
         let present = self.control.compare_and_swap(&own, None);
         let was_present = present.as_ref().is_some_and(|c| Arc::ptr_eq(c, connection));
         if was_present {
+            if self.table.load().is_empty() && !matches!(failure, Failure::Closed) {
+                // Who waits for the first node is told why there is none.
+                self.last_error.store(Some(Arc::new(ConnectError {
+                    endpoint: Arc::clone(&connection.info.endpoint),
+                    address: Some(connection.info.address),
+                    failure: failure.clone(),
+                })));
+            }
             self.events.event(Event::ControlClosed);
         }
         self.events.event(Event::Closed {

@@ -88,8 +88,21 @@ pub enum Failure {
     #[error("the server asks for no login")]
     AuthNotRequested,
     /// The server does not speak our protocol version.
-    #[error("unsupported protocol version: {0}")]
-    UnsupportedProtocol(String),
+    #[error("unsupported protocol version: {message}")]
+    UnsupportedProtocol {
+        /// What it says.
+        message: String,
+        /// The version that it speaks itself, if it says so.
+        server: Option<u8>,
+    },
+    /// The server does not offer the compression that is wanted.
+    #[error("the server offers no compression by {wanted}, but {offered:?}")]
+    UnsupportedCompression {
+        /// Its name.
+        wanted: &'static str,
+        /// Those that it offers.
+        offered: Vec<String>,
+    },
     /// The keyspace can't be used.
     #[error("keyspace: {}", .0.message)]
     Keyspace(ServerError),
@@ -296,6 +309,10 @@ pub enum RequestError {
     /// Every queue is full.
     #[error("every connection's queue is full")]
     Overloaded,
+    /// The request was made for another version of the protocol than is spoken by now. It was not
+    /// sent.
+    #[error("made for another version of the protocol")]
+    ProtocolChanged,
     /// More wait for a connection than may.
     #[error("too many wait for a connection")]
     TooManyWaiters,

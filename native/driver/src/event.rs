@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use palladion_cql::ServerEvent;
+use palladion_cql::{ServerEvent, Version};
 
 use crate::connection::{ConnectionInfo, Role, TlsInfo};
 use crate::node::NodeId;
@@ -84,6 +84,16 @@ pub enum Event {
         endpoint: Arc<str>,
         /// Whether it has.
         up: bool,
+    },
+    /// A node speaks only an older version of the protocol than the others: the cluster goes on with
+    /// that one.
+    ProtocolLowered {
+        /// The node's endpoint.
+        endpoint: Arc<str>,
+        /// What was spoken.
+        from: Version,
+        /// What is spoken from now on.
+        to: Version,
     },
     /// There is a control connection, and it is registered for events.
     ControlOpened(Arc<ControlInfo>),

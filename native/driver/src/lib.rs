@@ -21,6 +21,7 @@ mod overflow;
 mod pool;
 mod prepared;
 pub mod probe;
+mod protocol;
 mod refusal;
 mod request;
 mod secret;

@@ -1,4 +1,5 @@
-//! From an open stream to one that takes requests: OPTIONS, STARTUP, the login, USE.
+//! From an open stream to one that takes requests: OPTIONS, STARTUP, the login, USE. Nothing is in
+//! segments before the answer to STARTUP is there, and nothing is compressed before that answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use bytes::BytesMut;
 use palladion_cql::frame::{FrameReader, Sender};
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{code, Message, Response, ResultBody, ServerError};
-use palladion_cql::Consistency;
+use palladion_cql::segment::SegmentWriter;
+use palladion_cql::{Consistency, DecodeError, Dialect, Frame, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::auth::{self, Auth};
 use crate::config::{ClientIdentity, ClusterConfig};
+use crate::protocol::Wish;
 use crate::tls::{failure_of, OurCertificate};
 use crate::{Failure, RefusedLogin};
 
@@ -22,6 +25,8 @@ pub(crate) struct Login {
     pub(crate) authenticator: Option<String>,
     pub(crate) mechanism: Option<&'static str>,
     pub(crate) cql_versions: Vec<String>,
+    pub(crate) dialect: Dialect,
+    pub(crate) frames: FrameReader,
     pub(crate) unread: BytesMut,
 }
 
@@ -45,13 +50,14 @@ pub(crate) struct LoginTo<'a> {
 pub(crate) async fn login<S>(
     stream: &mut S,
     config: &ClusterConfig,
+    wish: Wish,
     keyspace: Option<&str>,
     to: &LoginTo<'_>,
 ) -> Result<Login, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut talk = Talk::new(stream, to.ours);
+    let mut talk = Talk::new(stream, to.ours, wish);
     let supported = talk.supported().await?;
     let authenticator = talk.start(&config.client, &supported).await?;
     talk.log_in(authenticator.as_deref(), to).await?;
@@ -61,7 +67,9 @@ where
     Ok(Login {
         authenticator,
         mechanism: talk.mechanism,
-        cql_versions: cql_versions(&supported).to_vec(),
+        cql_versions: option(&supported, "CQL_VERSION").to_vec(),
+        dialect: talk.dialect,
+        frames: talk.frames,
         unread: talk.input,
     })
 }
@@ -69,9 +77,41 @@ where
 /// What a server says that it supports.
 pub(crate) type Supported = Vec<(String, Vec<String>)>;
 
-fn cql_versions(supported: &Supported) -> &[String] {
-    let found = supported.iter().find(|(key, _)| key == "CQL_VERSION");
-    found.map_or(&[], |(_, versions)| versions)
+fn option<'a>(supported: &'a Supported, name: &str) -> &'a [String] {
+    let found = supported.iter().find(|(key, _)| key == name);
+    found.map_or(&[], |(_, values)| values)
+}
+
+/// Extensions of ScyllaDB.
+const METADATA_IDS: &str = "SCYLLA_USE_METADATA_ID";
+const RATE_LIMIT_ERROR: &str = "SCYLLA_RATE_LIMIT_ERROR";
+
+/// What there is to agree on with this server, as far as it is wanted.
+fn dialect(wish: Wish, supported: &Supported) -> Result<Dialect, Failure> {
+    let compression = match wish.compression {
+        Some(compression) => {
+            let offered = option(supported, "COMPRESSION");
+            let name = compression.name();
+            if !offered.iter().any(|one| one.eq_ignore_ascii_case(name)) {
+                return Err(Failure::UnsupportedCompression {
+                    wanted: name,
+                    offered: offered.to_vec(),
+                });
+            }
+            Some(compression)
+        }
+        None => None,
+    };
+    let offers = |name: &str| supported.iter().any(|(key, _)| key == name);
+    let code = option(supported, RATE_LIMIT_ERROR)
+        .iter()
+        .find_map(|value| value.strip_prefix("ERROR_CODE=")?.parse().ok());
+    Ok(Dialect {
+        version: wish.version,
+        compression,
+        metadata_ids: wish.metadata_ids && wish.version < Version::V5 && offers(METADATA_IDS),
+        rate_limit_error: code,
+    })
 }
 
 async fn use_keyspace<S>(talk: &mut Talk<'_, S>, keyspace: &str) -> Result<(), Failure>
@@ -83,7 +123,7 @@ where
         consistency: Consistency::One,
         ..Parameters::default()
     };
-    let frame = request::query(&statement, &parameters)
+    let frame = request::query(&talk.dialect, &statement, &parameters)
         .map_err(|_| Failure::Unexpected("keyspace's name"))?;
     match talk.ask_unchecked(&frame).await? {
         Message::Result(ResultBody::SetKeyspace(_)) => Ok(()),
@@ -92,9 +132,21 @@ where
     }
 }
 
+/// What a server may object to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Nothing but the version.
+    Version,
+    Options,
+}
+
 /// One question, one answer.
 pub(crate) struct Talk<'a, S> {
     stream: &'a mut S,
+    wish: Wish,
+    dialect: Dialect,
+    /// Nothing before the server has agreed to that.
+    segments: Option<SegmentWriter>,
     frames: FrameReader,
     input: BytesMut,
     ours: OurCertificate,
@@ -108,10 +160,13 @@ impl<'a, S> Talk<'a, S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    pub(crate) fn new(stream: &'a mut S, ours: OurCertificate) -> Self {
+    pub(crate) fn new(stream: &'a mut S, ours: OurCertificate, wish: Wish) -> Self {
         Self {
             stream,
-            frames: FrameReader::new(Sender::Server, MAX_LOGIN_FRAME),
+            wish,
+            dialect: Dialect::plain(wish.version),
+            segments: None,
+            frames: FrameReader::new(Sender::Server, wish.version, MAX_LOGIN_FRAME).negotiating(),
             input: BytesMut::new(),
             ours,
             mechanism: None,
@@ -121,7 +176,8 @@ where
 
     /// OPTIONS
     pub(crate) async fn supported(&mut self) -> Result<Supported, Failure> {
-        match self.ask(&request::options()).await? {
+        let options = request::options(&self.dialect);
+        match self.ask(&options, Asks::Version).await? {
             Message::Supported(supported) => Ok(supported),
             _ => Err(Failure::Unexpected("to OPTIONS")),
         }
@@ -133,7 +189,8 @@ where
         client: &ClientIdentity,
         supported: &Supported,
     ) -> Result<Option<String>, Failure> {
-        let cql_version = cql_versions(supported)
+        let dialect = dialect(self.wish, supported)?;
+        let cql_version = option(supported, "CQL_VERSION")
             .first()
             .map_or("3.0.0", String::as_str);
         let mut options = vec![
@@ -146,13 +203,24 @@ where
         options.extend(name.map(|name| ("APPLICATION_NAME", name)));
         let version = client.application_version.as_deref();
         options.extend(version.map(|version| ("APPLICATION_VERSION", version)));
-        let frame =
-            request::startup(&options).map_err(|_| Failure::Unexpected("startup option"))?;
-        match self.ask(&frame).await? {
-            Message::Ready => Ok(None),
-            Message::Authenticate(class) => Ok(Some(class)),
-            _ => Err(Failure::Unexpected("to STARTUP")),
+        let compression = dialect.compression.map(|c| ("COMPRESSION", c.name()));
+        options.extend(compression);
+        options.extend(dialect.metadata_ids.then_some((METADATA_IDS, "")));
+        options.extend(dialect.rate_limit_error.map(|_| (RATE_LIMIT_ERROR, "")));
+        let frame = request::startup(&self.dialect, &options)
+            .map_err(|_| Failure::Unexpected("startup option"))?;
+        self.frames.decompressing(dialect.compression);
+        let class = match self.ask(&frame, Asks::Options).await? {
+            Message::Ready => None,
+            Message::Authenticate(class) => Some(class),
+            _ => return Err(Failure::Unexpected("to STARTUP")),
+        };
+        self.dialect = dialect;
+        self.frames.agree(dialect);
+        if dialect.version >= Version::V5 {
+            self.segments = Some(SegmentWriter::new(dialect.compression));
         }
+        Ok(class)
     }
 
     /// How the login was tried, if it was: a mechanism of SASL, `SigV4` or `custom`.
@@ -173,7 +241,8 @@ where
         let mut token = exchange.initial().await?;
         loop {
             self.mechanism = Some(exchange.mechanism());
-            let frame = request::auth_response(token.as_ref().map(|token| token.as_slice()))
+            let token_bytes = token.as_ref().map(|token| token.as_slice());
+            let frame = request::auth_response(&self.dialect, token_bytes)
                 .map_err(|_| Failure::Unexpected("token, which is too long"))?;
             match self.ask_unchecked(&Zeroizing::new(frame)).await? {
                 Message::AuthChallenge(challenge) => {
@@ -192,26 +261,53 @@ where
         }
     }
 
-    async fn ask(&mut self, frame: &[u8]) -> Result<Message, Failure> {
-        match self.ask_unchecked(frame).await? {
+    async fn ask(&mut self, frame: &[u8], asks: Asks) -> Result<Message, Failure> {
+        let answer = self.exchange(frame).await?;
+        let is_ours = answer.header.version == self.wish.version.number();
+        match Response::parse(&answer)?.message {
+            Message::Error(error)
+                if error.code == code::PROTOCOL && (asks == Asks::Version || !is_ours) =>
+            {
+                Err(Failure::UnsupportedProtocol {
+                    message: error.message,
+                    server: Some(answer.header.version),
+                })
+            }
             Message::Error(error) => Err(refusal(error)),
+            // Only a refusal may be in another version than the question.
+            _ if !is_ours => Err(DecodeError::Version(answer.header.version).into()),
             message => Ok(message),
         }
     }
 
     async fn ask_unchecked(&mut self, frame: &[u8]) -> Result<Message, Failure> {
+        let answer = self.exchange(frame).await?;
+        Ok(Response::parse(&answer)?.message)
+    }
+
+    async fn exchange(&mut self, frame: &[u8]) -> Result<Frame, Failure> {
+        let segment;
+        let bytes = match &mut self.segments {
+            Some(segments) => {
+                let mut out = Vec::new();
+                segments.put_secret(frame, &mut out);
+                segment = Zeroizing::new(out);
+                segment.as_slice()
+            }
+            None => frame,
+        };
         let (ours, is_answered) = (self.ours, self.is_answered);
         let failed = |error: std::io::Error| match failure_of(&error, ours) {
             Failure::ClosedByServer if !is_answered => closed_at_once(ours),
             other => other,
         };
-        self.stream.write_all(frame).await.map_err(failed)?;
+        self.stream.write_all(bytes).await.map_err(failed)?;
         self.stream.flush().await.map_err(failed)?;
         loop {
             if let Some(frame) = self.frames.next(&mut self.input).map_err(first_bytes)? {
                 // Nothing is registered for, but an event would be no answer.
                 if frame.header.stream >= 0 {
-                    return Ok(Response::parse(&frame)?.message);
+                    return Ok(frame);
                 }
             }
             if self
@@ -238,9 +334,14 @@ fn closed_at_once(ours: OurCertificate) -> Failure {
     }
 }
 
-fn first_bytes(error: palladion_cql::DecodeError) -> Failure {
+fn first_bytes(error: DecodeError) -> Failure {
     match error {
-        palladion_cql::DecodeError::TlsRecord => Failure::RequiresTls,
+        DecodeError::TlsRecord => Failure::RequiresTls,
+        // Their frames have another header, so that what they say can't be read.
+        DecodeError::Version(first @ (0x81 | 0x82)) => Failure::UnsupportedProtocol {
+            message: String::new(),
+            server: Some(first & 0x7F),
+        },
         other => Failure::Protocol(other),
     }
 }
@@ -252,7 +353,6 @@ fn refusal(error: ServerError) -> Failure {
             class: None,
             mechanism: None,
         }),
-        code::PROTOCOL => Failure::UnsupportedProtocol(error.message),
         _ => Failure::Server(error),
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Pool<N: Network> {
     stop: watch::Receiver<Stop>,
     /// Told of other TLS configurations.
     generation: watch::Receiver<u64>,
+    /// The number of the one that is known.
+    known: u64,
     predecessors: Vec<Predecessor>,
     /// Whether the node could be reached last; nothing while that is not known.
     up: Option<bool>,
@@ -113,6 +115,7 @@ impl<N: Network> Pool<N> {
     ) -> Self {
         let backoff = Backoff::new(&shared.config.reconnect);
         let generation = shared.in_force.subscribe();
+        let known = *generation.borrow();
         Self {
             shared,
             network,
@@ -124,6 +127,7 @@ impl<N: Network> Pool<N> {
             commands,
             stop,
             generation,
+            known,
             predecessors,
             up: None,
             members: Vec::new(),
@@ -246,7 +250,8 @@ impl<N: Network> Pool<N> {
     fn attempted(&mut self, attempt: Result<Attempt<N::Stream>, JoinError>) {
         match attempt {
             Ok(attempt) => match attempt.result {
-                // What another TLS configuration let in does not get into the table.
+                // What another TLS configuration let in, or speaks more than others, does not get into
+                // the table.
                 Ok(opened) if !self.shared.is_current(&opened.info) => {}
                 Ok(opened) => self.opened(opened),
                 // It says nothing about the configuration, or the login, that is in force now.
@@ -420,20 +425,30 @@ impl<N: Network> Pool<N> {
         has_room
     }
 
-    /// Opens every connection anew that was made under another TLS configuration.
+    /// Opens every connection anew that was made under another TLS configuration, or speaks more than
+    /// others can.
     fn retire_outdated(&mut self) {
         let shared = Arc::clone(&self.shared);
-        self.retire(|connection| !shared.is_current(&connection.info));
+        let retry_at = self.retry_at;
+        let any = self.retire(|connection| !shared.is_current(&connection.info));
+        let number = *self.generation.borrow_and_update();
+        // With another TLS configuration it may go better; with another protocol it need not.
+        if std::mem::replace(&mut self.known, number) == number && !any {
+            self.retry_at = retry_at;
+        }
     }
 
-    /// Opens these connections anew, at once.
-    fn retire(&mut self, which: impl Fn(&Connection) -> bool) {
+    /// Opens these connections anew, at once; whether there is any.
+    fn retire(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
+        let mut any = false;
         for member in &mut self.members {
             if member.role == Role::Serving && which(&member.connection) {
                 member.role = Role::Retiring;
+                any = true;
             }
         }
         self.retry_at = None;
+        any
     }
 
     fn is_whole(&self) -> bool {

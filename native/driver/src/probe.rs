@@ -8,17 +8,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palladion_cql::Version;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
 use crate::auth::{Auth, AuthConfig, Callbacks};
-use crate::config::{ClientIdentity, Timeouts};
+use crate::config::{ClientIdentity, ProtocolConfig, Timeouts};
 use crate::connection::{connect_failure, handshake_failure, tls_info, within};
 use crate::connection::{HandshakeKind, TlsInfo};
 use crate::error::Step;
 use crate::login::{LoginTo, Supported, Talk};
 use crate::network::Network;
+use crate::protocol::Wish;
 use crate::tls::{
     rustls_error, EndpointTls, Offer, OurCertificate, SessionCacheConfig, TlsConfig,
     TlsConfigError, TlsContext,
@@ -49,6 +51,8 @@ pub struct ProbeConfig {
     pub cql: bool,
     /// Whether to try and resume a session.
     pub resume: bool,
+    /// The version of the protocol to speak.
+    pub version: Version,
     /// Who we say that we are.
     pub client: ClientIdentity,
     /// How long each step may take.
@@ -288,7 +292,11 @@ impl<N: Network> Probing<'_, N> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let talking = async {
-            let mut talk = Talk::new(stream, ours);
+            let wish = Wish::new(ProtocolConfig {
+                version: Some(self.config.version),
+                compression: None,
+            });
+            let mut talk = Talk::new(stream, ours, wish);
             let supported = talk.supported().await?;
             if !self.config.cql {
                 return Ok(());

@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use palladion_cql::Frame;
+use palladion_cql::{DecodeError, Dialect, Frame};
 
+use crate::connection::Load;
 use crate::node::NodeId;
 use crate::RequestError;
 
@@ -10,6 +11,8 @@ use crate::RequestError;
 pub struct Request {
     /// The whole frame, with any stream id.
     pub frame: Vec<u8>,
+    /// What it is written in.
+    pub dialect: Dialect,
     /// Where the answer goes.
     pub reply: Box<dyn Reply>,
 }
@@ -30,6 +33,17 @@ pub struct Answer {
     pub frame: Frame,
     /// The node that gave it; nothing for the control connection.
     pub node: Option<NodeId>,
+    pub(crate) connection: Arc<Load>,
+}
+
+impl Answer {
+    /// Tells the connection that it can't be read. Where more than a value is wrong, the two ends
+    /// don't understand each other any more, and the connection ends.
+    pub fn malformed(&self, error: &DecodeError) {
+        if !error.is_value() {
+            self.connection.give_up(error.clone());
+        }
+    }
 }
 
 const QUEUED: u8 = 0;

@@ -1,9 +1,11 @@
 //! The table that requests are routed on; replaced as a whole when a connection or a node comes or
 //! goes.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use palladion_cql::Dialect;
 
 use crate::connection::Connection;
 use crate::node::{Distance, NodeId, NodeSpec, Route};
@@ -18,6 +20,8 @@ pub(crate) struct PoolId(pub(crate) u64);
 pub(crate) struct Table {
     pub(crate) nodes: Vec<Arc<Node>>,
     tiers: Vec<Tier>,
+    /// What most connections of the first tier speak.
+    dialect: Option<Dialect>,
 }
 
 /// Nodes with connections that are as good as each other.
@@ -115,7 +119,16 @@ impl Table {
                 tier.nodes.push(Arc::clone(node));
             }
         }
-        Self { nodes, tiers }
+        let dialect = tiers.first().and_then(Tier::dialect);
+        Self {
+            nodes,
+            tiers,
+            dialect,
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        self.dialect
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -168,6 +181,21 @@ impl Table {
 }
 
 impl Tier {
+    /// What most connections speak; of two, the lesser. While connections are replaced by others
+    /// that speak less, the first of them is not to take all requests.
+    fn dialect(&self) -> Option<Dialect> {
+        let mut spoken: Vec<(Dialect, usize)> = Vec::new();
+        for connection in self.nodes.iter().flat_map(|node| node.connections()) {
+            let dialect = connection.dialect();
+            match spoken.iter_mut().find(|(d, _)| d.is_understood_as(dialect)) {
+                Some((_, count)) => *count += 1,
+                None => spoken.push((*dialect, 1)),
+            }
+        }
+        let rank = |(d, count): &(Dialect, usize)| (*count, Reverse((d.version, d.metadata_ids)));
+        spoken.into_iter().max_by_key(rank).map(|(d, _)| d)
+    }
+
     fn in_order(&self, turn: usize, avoid: Option<NodeId>) -> impl Iterator<Item = &Arc<Node>> {
         // A node that hangs would else collect all callers, each waiting for its timeout.
         let first = less_busy_of_two(&self.nodes, turn);

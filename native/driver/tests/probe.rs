@@ -27,6 +27,7 @@ async fn look(house: &House, config: ClusterConfig) -> Probe {
         callbacks: config.callbacks,
         cql: true,
         resume: true,
+        version: palladion_cql::Version::V4,
         client: config.client,
         timeouts: config.timeouts,
     };

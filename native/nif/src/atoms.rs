@@ -28,7 +28,7 @@ rustler::atoms! {
 
     // Events
     palladion_events, connection_opened, connect_failed, connection_closed, node_up, node_down,
-    control_opened, control_closed, topology_change, status_change, unknown_event,
+    control_opened, control_closed, protocol_lowered, topology_change, status_change, unknown_event,
     topology, control, pool, first, avoid,
     handshake, full, full_with_hello_retry_request, resumed,
     not_needed, not_tried,
@@ -42,7 +42,7 @@ rustler::atoms! {
     plain, external, anonymous, cram_md5, digest_md5, scram_sha_1, scram_sha_256,
 
     // Options
-    local, remote, constant, custom,
+    local, remote, constant, custom, lz4, snappy,
     peer, best_effort, pkcs8, pkcs1, sec1,
     tls12 = "tlsv1.2",
     tls13 = "tlsv1.3",

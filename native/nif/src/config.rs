@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladion_cql::{Compression, Version};
 use palladion_driver::auth::Callbacks;
 use palladion_driver::config::{
-    ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy, Timeouts,
+    ClientIdentity, ConnectionLimits, ContactPoint, ProtocolConfig, Reconnect, ReconnectPolicy,
+    Timeouts,
 };
 use palladion_driver::probe::ProbeConfig;
 use palladion_driver::tls::{
@@ -49,6 +51,10 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
             application_version: map.get("application_version")?,
             client_id: map.get("client_id")?,
         },
+        protocol: ProtocolConfig {
+            version: version(&map)?,
+            compression: compression(map.get("compression")?)?,
+        },
         pool_size: map.get("pool_size")?,
         connection: ConnectionLimits {
             max_queue: map.get("max_queue")?,
@@ -84,6 +90,25 @@ pub(crate) fn cluster_config(map: Term<'_>) -> Result<ClusterConfig, NativeError
 fn callbacks(map: &Options<'_>) -> Result<Arc<dyn Callbacks>, NativeError> {
     let callbacks: ResourceArc<CallbackResource> = map.get("callbacks")?;
     Ok(Arc::clone(&callbacks.0) as _)
+}
+
+/// The version that is to be spoken, if it's not left to the servers.
+fn version(map: &Options<'_>) -> Result<Option<Version>, NativeError> {
+    let version: Option<u8> = map.get("protocol_version")?;
+    let version = version.map(Version::from_wire).transpose();
+    version.map_err(|error| NativeError::bad_config("protocol_version", error))
+}
+
+fn compression(name: Atom) -> Result<Option<Compression>, NativeError> {
+    if name == atoms::nil() {
+        Ok(None)
+    } else if name == atoms::lz4() {
+        Ok(Some(Compression::Lz4))
+    } else if name == atoms::snappy() {
+        Ok(Some(Compression::Snappy))
+    } else {
+        Err(NativeError::bad_config("compression", "is not known"))
+    }
 }
 
 fn reconnect_policy(policy: Atom) -> ReconnectPolicy {
@@ -142,6 +167,8 @@ pub(crate) fn probe_config(map: Term<'_>) -> Result<(ProbeConfig, Threads), Nati
         callbacks: callbacks(&map)?,
         cql: map.get("cql")?,
         resume: map.get("resume")?,
+        // Every server that is worth a look speaks it.
+        version: version(&map)?.unwrap_or(Version::V4),
         client: ClientIdentity {
             driver_name: "Palladion".to_owned(),
             driver_version: map.get("driver_version")?,

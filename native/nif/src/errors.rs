@@ -1,12 +1,18 @@
 //! Errors as `{kind, map}`.
 
-use palladion_cql::response::{ErrorDetail, ServerError};
+mod server;
+
+use std::net::IpAddr;
+
+use palladion_cql::request::Unsendable;
 use palladion_cql::value::{EncodeError, Problem};
 use palladion_driver::{ConnectError, Failure, NodeId, RequestError};
 use rustler::types::map::map_new;
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
+
+pub(crate) use server::server_error;
 
 /// An error of ours, with fields that are safe to show.
 pub(crate) struct NativeError {
@@ -22,6 +28,8 @@ enum Kind {
 pub(crate) enum Field {
     Text(String),
     Texts(Vec<String>),
+    /// Replicas and why they failed.
+    Replicas(Vec<(IpAddr, u16)>),
     Int(i64),
     Bool(bool),
     Node(NodeId),
@@ -127,6 +135,11 @@ impl Encoder for Field {
         match self {
             Self::Text(text) => text.encode(env),
             Self::Texts(texts) => texts.encode(env),
+            Self::Replicas(replicas) => {
+                let each = replicas.iter();
+                let each = each.map(|(address, code)| (address.to_string(), *code));
+                each.collect::<Vec<_>>().encode(env)
+            }
             Self::Int(number) => number.encode(env),
             Self::Bool(value) => value.encode(env),
             Self::Node(node) => node_term(env, *node),
@@ -157,11 +170,30 @@ pub(crate) fn put<'a>(map: Term<'a>, name: &'static str, value: impl Encoder) ->
     map.map_put(atom(map.get_env(), name), value).unwrap_or(map)
 }
 
+impl From<&Unsendable> for NativeError {
+    fn from(error: &Unsendable) -> Self {
+        match error {
+            Unsendable::TooLong(error) => {
+                Self::new(atoms::bad_statement()).with("detail", error.to_string())
+            }
+            Unsendable::Unsupported {
+                feature,
+                needs,
+                spoken,
+            } => Self::named("unsupported")
+                .with("feature", *feature)
+                .with("needs", i64::from(needs.number()))
+                .with("version", i64::from(spoken.number())),
+        }
+    }
+}
+
 impl From<&RequestError> for NativeError {
     fn from(error: &RequestError) -> Self {
         match error {
             RequestError::Closed => Self::closed(),
             RequestError::Overloaded => Self::named("overloaded"),
+            RequestError::ProtocolChanged => Self::named("protocol_changed").with("sent", false),
             RequestError::TooManyWaiters => Self::named("too_many_waiters"),
             RequestError::ResponseTooLarge { len, max } => Self::new(atoms::response_too_large())
                 .with("size", i64::from(*len))
@@ -247,9 +279,16 @@ impl From<&Failure> for NativeError {
             }
             F::AuthRequired(class) => Self::named("auth_required").with("class", class.as_str()),
             F::AuthNotRequested => Self::named("auth_not_requested"),
-            F::UnsupportedProtocol(text) => {
-                Self::named("unsupported_protocol").with("server_message", text.as_str())
+            F::UnsupportedProtocol { message, server } => {
+                let error = match message.as_str() {
+                    "" => Self::named("unsupported_protocol"),
+                    text => Self::named("unsupported_protocol").with("server_message", text),
+                };
+                optional(error, "server_version", *server)
             }
+            F::UnsupportedCompression { wanted, offered } => Self::named("unsupported_compression")
+                .with("compression", *wanted)
+                .with("offered", Field::Texts(offered.clone())),
             F::Keyspace(error) => {
                 Self::named("keyspace_failed").with("server_message", error.message.as_str())
             }
@@ -361,61 +400,9 @@ fn name_error(kind: &'static str, expected: &str, presented: &[String]) -> Nativ
         .with("names", Field::Texts(presented.to_vec()))
 }
 
-/// A server's ERROR as `{:server, map}`.
-pub(crate) fn server_error(error: &ServerError) -> NativeError {
-    let ours = NativeError::new(atoms::server())
-        .with("code", i64::from(error.code))
-        .with("message", error.message.as_str());
-    match &error.detail {
-        ErrorDetail::None => ours,
-        ErrorDetail::Unavailable {
-            consistency,
-            required,
-            alive,
-        } => ours
-            .with("consistency", consistency.name())
-            .with("required", i64::from(*required))
-            .with("alive", i64::from(*alive)),
-        ErrorDetail::Write {
-            consistency,
-            received,
-            required,
-            failures,
-            write_type,
-        } => optional(ours, "failures", *failures)
-            .with("consistency", consistency.name())
-            .with("received", i64::from(*received))
-            .with("required", i64::from(*required))
-            .with("write_type", write_type.as_str()),
-        ErrorDetail::Read {
-            consistency,
-            received,
-            required,
-            failures,
-            data_present,
-        } => optional(ours, "failures", *failures)
-            .with("consistency", consistency.name())
-            .with("received", i64::from(*received))
-            .with("required", i64::from(*required))
-            .with("data_present", *data_present),
-        ErrorDetail::Function {
-            keyspace,
-            function,
-            argument_types,
-        } => ours
-            .with("keyspace", keyspace.as_str())
-            .with("function", function.as_str())
-            .with("argument_types", Field::Texts(argument_types.clone())),
-        ErrorDetail::AlreadyExists { keyspace, table } => ours
-            .with("keyspace", keyspace.as_str())
-            .with("table", table.as_str()),
-        ErrorDetail::Unprepared { .. } => ours,
-    }
-}
-
-fn optional(error: NativeError, name: &'static str, value: Option<i32>) -> NativeError {
+fn optional(error: NativeError, name: &'static str, value: Option<impl Into<i64>>) -> NativeError {
     match value {
-        Some(value) => error.with(name, i64::from(value)),
+        Some(value) => error.with(name, value.into()),
         None => error,
     }
 }

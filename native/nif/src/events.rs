@@ -216,6 +216,11 @@ pub(crate) fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
             };
             (kind, map).encode(env)
         }
+        Event::ProtocolLowered { endpoint, from, to } => {
+            let map = put(map_new(env), "endpoint", &**endpoint);
+            let map = put(map, "from", from.number());
+            (atoms::protocol_lowered(), put(map, "to", to.number())).encode(env)
+        }
         Event::ControlOpened(info) => (atoms::control_opened(), control(env, info)).encode(env),
         Event::ControlClosed => (atoms::control_closed(), map_new(env)).encode(env),
         Event::Server(event) => server(env, event),

@@ -31,8 +31,9 @@ struct UnderWay {
     waiting: Vec<ReplyTo>,
 }
 
-/// A statement, and the node it's prepared on, or not, if that matters.
-type Key = (Arc<str>, Route);
+/// A statement, its keyspace if it's not the connections', and the node it's prepared on, or not, if
+/// that matters.
+type Key = (Arc<str>, Option<Arc<str>>, Route);
 
 /// All who may wait for one preparation.
 const MAX_WAITING: usize = 65_536;
@@ -52,10 +53,11 @@ impl Flights {
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
         statement: &str,
+        keyspace: Option<&str>,
         route: Route,
         to: ReplyTo,
     ) -> Result<Arc<RequestState>, NativeError> {
-        let key: Key = (statement.into(), route);
+        let key: Key = (statement.into(), keyspace.map(Arc::from), route);
         let mut under_way = self.lock();
         if let Some(flight) = under_way.get_mut(&key) {
             if flight.waiting.len() >= MAX_WAITING {
@@ -69,12 +71,10 @@ impl Flights {
                 return Ok(Arc::clone(&flight.state));
             }
         }
-        let frame = match request::prepare(statement) {
+        let dialect = cluster.dialect();
+        let frame = match request::prepare(&dialect, statement, keyspace) {
             Ok(frame) => frame,
-            Err(error) => {
-                let refused = NativeError::new(atoms::bad_statement());
-                return Err(to.refuse(refused.with("detail", error.to_string())));
-            }
+            Err(error) => return Err(to.refuse(NativeError::from(&error))),
         };
         let stale = under_way.remove(&key);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
@@ -89,6 +89,7 @@ impl Flights {
         };
         let request = Request {
             frame,
+            dialect,
             reply: Box::new(flight),
         };
         // Entered before it's sent, for the answer may be quick; the lock keeps it waiting.
@@ -182,7 +183,9 @@ impl Reply for Flight {
         match Response::parse(&answer.frame).map(|response| response.message) {
             Ok(Message::Result(ResultBody::Prepared(prepared))) => {
                 if let Some(cluster) = self.cluster.upgrade() {
-                    cluster.prepared().insert(&self.key.0, prepared.clone());
+                    let (text, keyspace, _) = &self.key;
+                    let statements = cluster.prepared();
+                    statements.insert(text, keyspace.as_deref(), prepared.clone());
                 }
                 self.land(|env| success(env, &prepared));
             }
@@ -196,6 +199,7 @@ impl Reply for Flight {
                 self.land(|env| failure(env, &error));
             }
             Err(error) => {
+                answer.malformed(&error);
                 let error = results::undecodable(&error);
                 self.land(|env| failure(env, &error));
             }

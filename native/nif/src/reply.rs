@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Weak};
 
-use palladion_cql::response::SchemaChange;
-use palladion_driver::{Answer, Cluster, Reply, RequestError, RequestState, Waiter};
+use bytes::Bytes;
+use palladion_driver::{Answer, Cluster, Reply, RequestError, RequestState, Statement, Waiter};
 use rustler::env::SavedTerm;
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
 
 use crate::atoms;
 use crate::errors::NativeError;
-use crate::results::{self, RowFormat};
+use crate::results::{self, Notice, RowFormat};
 use crate::runtime::Access;
 
 /// Answers smaller than this are decoded where they were read.
@@ -120,10 +120,19 @@ fn off_scheduler(send: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// The prepared statements that a request was made of.
+pub(crate) enum Statements {
+    None,
+    One(Arc<Statement>),
+    /// A batch's: the id of each that is prepared.
+    Many(Box<[Option<Bytes>]>),
+}
+
 /// The reply to a request.
 pub(crate) struct QueryReply {
     pub(crate) to: ReplyTo,
     pub(crate) format: RowFormat,
+    pub(crate) statements: Statements,
     pub(crate) access: Access,
     /// Whose statements a change of the schema makes stale.
     pub(crate) cluster: Weak<Cluster>,
@@ -136,7 +145,7 @@ impl Reply for QueryReply {
 
     fn complete(self: Box<Self>, outcome: Result<Answer, RequestError>) {
         match outcome {
-            Ok(answer) if answer.frame.body.len() < DECODE_IN_PLACE => self.decode(&answer),
+            Ok(answer) if is_short(&answer) => self.decode(&answer),
             Ok(answer) => {
                 let access = self.access.clone();
                 access.decode(Box::new(move || self.decode(&answer)));
@@ -146,21 +155,34 @@ impl Reply for QueryReply {
     }
 }
 
+fn is_short(answer: &Answer) -> bool {
+    // What claims a length that it can't have is an error, which is short.
+    answer.frame.content_len().unwrap_or_default() < DECODE_IN_PLACE
+}
+
 impl QueryReply {
     fn decode(self, answer: &Answer) {
         let Self {
             to,
             format,
+            statements,
             cluster,
             ..
         } = self;
-        let changed = |change: &SchemaChange| {
-            // Before the caller knows of it, and could use what has become stale.
-            if let Some(cluster) = cluster.upgrade() {
-                cluster.prepared().evict(change);
+        // Before the caller knows of it, and could use what has become stale.
+        let noticed = |notice: Notice<'_>| {
+            let Some(cluster) = cluster.upgrade() else {
+                return;
+            };
+            match (notice, &statements) {
+                (Notice::Schema(change), _) => cluster.prepared().evict(change),
+                (Notice::Columns { columns, id }, Statements::One(statement)) => {
+                    cluster.prepared().renew(statement, columns, id);
+                }
+                (Notice::Columns { .. }, _) => {}
             }
         };
-        to.send(|env| results::answer(env, answer, format, changed));
+        to.send(|env| results::answer(env, answer, format, &statements, noticed));
     }
 
     fn fail(self, error: &RequestError) {

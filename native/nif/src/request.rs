@@ -1,19 +1,21 @@
 //! Requests: encoded on the caller's scheduler, up to a size, and put onto a connection's queue.
 
+mod batch;
+mod options;
+mod values;
+
 use std::sync::Arc;
 
-use palladion_cql::request::{self as cql, Parameters};
-use palladion_cql::types::ColumnSpec;
-use palladion_cql::value::{encode, Problem};
-use palladion_cql::wire::TooLong;
-use palladion_cql::Consistency;
-use palladion_driver::{Cancelled, Cluster, Request, RequestState, Route, Statement};
+use palladion_cql::request::{self as cql, Parameters, StatementId, Unsendable};
+use palladion_cql::{Consistency, Dialect};
+use palladion_driver::{Cancelled, Cluster, Request, RequestState, Statement};
 use rustler::{Atom, Binary, Encoder, Env, Resource, ResourceArc, Term};
 
+use self::options::{request_options, route, RequestOptions};
 use crate::atoms;
 use crate::cluster::{handle_of, ClusterHandle};
-use crate::errors::{node_of, node_term, value_error, NativeError};
-use crate::reply::{QueryReply, ReplyTo};
+use crate::errors::{node_term, NativeError};
+use crate::reply::{QueryReply, ReplyTo, Statements};
 use crate::results::RowFormat;
 use crate::timing;
 
@@ -52,9 +54,9 @@ impl From<NativeError> for Refused {
     }
 }
 
-impl From<TooLong> for Refused {
-    fn from(error: TooLong) -> Self {
-        Self::Error(NativeError::new(atoms::bad_statement()).with("detail", error.to_string()))
+impl From<Unsendable> for Refused {
+    fn from(error: Unsendable) -> Self {
+        Self::Error(NativeError::from(&error))
     }
 }
 
@@ -88,11 +90,15 @@ submission!(
 );
 submission!(
     /// Has a statement prepared, on a certain node, on another one, or any; the cluster remembers it.
-    submit_prepare, submit_prepare_dirty, (statement, way), prepare
+    submit_prepare, submit_prepare_dirty, (statement, keyspace, way), prepare
 );
 submission!(
     /// Executes a prepared statement, found by `{:id, id}` or `{:text, statement}`.
     submit_execute, submit_execute_dirty, (statement, values, options), execute
+);
+submission!(
+    /// Sends a batch: of statements without values, and of `{statement, values}` as for an execution.
+    submit_batch, submit_batch_dirty, (kind, statements, options), batch::submit
 );
 
 fn submit<'a>(
@@ -126,8 +132,10 @@ fn query<'a>(
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     refuse_use(statement)?;
-    let options = request_options(options)?;
-    to.send(cql::query(statement, &options.parameters)?, &options)
+    let options = request_options(options, to.budget)?;
+    let (cluster, dialect) = to.open()?;
+    let frame = cql::query(&dialect, statement, &options.parameters)?;
+    to.send(&cluster, (frame, dialect), &options, Statements::None)
 }
 
 /// USE would change one connection of many. Looked for behind white space and comments.
@@ -160,16 +168,20 @@ const USE_REFUSED: &str = "USE would change the keyspace of one connection among
 fn prepare<'a>(
     to: &Submitter<'a>,
     statement: Term<'a>,
+    keyspace: Term<'a>,
     way: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     refuse_use(statement)?;
+    let keyspace: Option<&str> = keyspace
+        .decode()
+        .map_err(|_| NativeError::bad_argument("keyspace"))?;
     let route = route(way)?;
     let cluster = to.handle.cluster()?;
     let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
     let (state, reply) = to.reply();
     let flights = to.handle.flights();
-    let sent = flights.prepare(cluster, statement, route, reply)?;
+    let sent = flights.prepare(cluster, statement, keyspace, route, reply)?;
     Ok(ResourceArc::new(RequestResource { state, sent }).encode(to.env))
 }
 
@@ -179,173 +191,87 @@ fn execute<'a>(
     values: Term<'a>,
     options: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
-    let options = request_options(options)?;
-    let statement = to.prepared(statement)?;
+    let mut options = request_options(options, to.budget)?;
+    let (cluster, dialect) = to.open()?;
+    let keyspace = options.parameters.keyspace.as_deref();
+    let statement = prepared(&cluster, statement, keyspace)?;
     let bind = &statement.prepared.bind;
     if bind.len() * 4 > to.budget {
         return Err(Refused::TooMuch);
     }
-    let values = bound_values(values, bind)?;
-    let id = &statement.prepared.id;
-    let count = u16::try_from(bind.len()).map_err(|_| {
-        let error = NativeError::new(atoms::bad_statement());
-        Refused::from(error.with("detail", "more than 65,535 bind markers"))
-    })?;
-    let frame = cql::execute(id, &options.parameters, count, |out| {
-        for (index, (value, column)) in values.iter().zip(bind.iter()).enumerate() {
-            let value = crate::terms::TermSource::Term(*value);
-            encode(value, &column.ty, out, to.budget).map_err(|error| match error.problem {
-                Problem::Budget if to.budget < DIRTY_BUDGET => Refused::TooMuch,
-                _ => Refused::Error(value_error(index, &column.name, &error)),
-            })?;
-        }
-        Ok::<(), Refused>(())
-    })?;
-    to.send(frame, &options)
+    let values = values::bound(values, bind)?;
+    // Without their id a change of the columns would go unnoticed.
+    options.parameters.skip_metadata = dialect.has_metadata_ids()
+        && statement.prepared.result_id.is_some()
+        && !statement.prepared.result.is_empty();
+    let frame = cql::execute(
+        &dialect,
+        id_of(&statement),
+        &options.parameters,
+        values::count(bind)?,
+        |out| values::put(&dialect, &values, bind, to.budget, out),
+    )?;
+    to.send(
+        &cluster,
+        (frame, dialect),
+        &options,
+        Statements::One(statement),
+    )
 }
 
-/// One term for each bind marker: a list by position, or a map by name.
-fn bound_values<'a>(values: Term<'a>, bind: &[ColumnSpec]) -> Result<Vec<Term<'a>>, NativeError> {
-    if values.is_map() {
-        return bind
-            .iter()
-            .map(|column| named_value(values, column))
-            .collect();
-    }
-    let mut terms = Vec::with_capacity(bind.len());
-    let mut rest = values;
-    // Counted no further than needed: a list may be long.
-    while let Ok((head, tail)) = rest.list_get_cell() {
-        if terms.len() == bind.len() {
-            return Err(wrong_count(bind.len()));
-        }
-        terms.push(head);
-        rest = tail;
-    }
-    if terms.len() == bind.len() && rest.is_empty_list() {
-        Ok(terms)
-    } else {
-        Err(wrong_count(bind.len()))
+fn id_of(statement: &Statement) -> StatementId<'_> {
+    StatementId {
+        id: &statement.prepared.id,
+        result_id: statement.prepared.result_id.as_deref(),
     }
 }
 
-fn named_value<'a>(values: Term<'a>, column: &ColumnSpec) -> Result<Term<'a>, NativeError> {
-    let atom = || Atom::existing_from_str(values.get_env(), &column.name).ok();
-    values
-        .map_get(&column.name)
-        .or_else(|error| atom().map_or(Err(error), |atom| values.map_get(atom)))
-        .map_err(|_| {
-            NativeError::new(atoms::bad_value())
-                .with("problem", "missing")
-                .with("column", column.name.as_str())
-                .with("type", column.ty.to_string())
-        })
-}
-
-fn wrong_count(expected: usize) -> NativeError {
-    NativeError::new(atoms::bad_value())
-        .with("problem", "wrong_count")
-        .with("expected", expected as i64)
-}
-
-/// `{consistency, serial consistency, page size, paging state, timestamp, row format, route}`
-type OptionsTuple<'a> = (
-    Term<'a>,
-    Term<'a>,
-    Option<i32>,
-    Option<Binary<'a>>,
-    Option<i64>,
-    u32,
-    Term<'a>,
-);
-
-struct RequestOptions {
-    parameters: Parameters,
-    format: RowFormat,
-    route: Route,
-}
-
-fn request_options(options: Term<'_>) -> Result<RequestOptions, NativeError> {
-    let options: OptionsTuple<'_> = options
+/// A statement that is known, by `{:id, id}` or `{:text, statement}`.
+fn prepared(
+    cluster: &Cluster,
+    statement: Term<'_>,
+    keyspace: Option<&str>,
+) -> Result<Arc<Statement>, NativeError> {
+    let (by, key): (Atom, Binary<'_>) = statement
         .decode()
-        .map_err(|_| NativeError::bad_argument("options"))?;
-    let (consistency, serial, page_size, paging_state, timestamp, format, to) = options;
-    let parameters = Parameters {
-        consistency: level(consistency)?.unwrap_or(Consistency::LocalOne),
-        serial_consistency: level(serial)?,
-        page_size,
-        paging_state: paging_state.map(|state| state.to_vec()),
-        timestamp,
+        .map_err(|_| NativeError::bad_argument("statement"))?;
+    let cache = cluster.prepared();
+    let found = if by == atoms::id() {
+        cache.by_id(&key)
+    } else {
+        std::str::from_utf8(key.as_slice())
+            .ok()
+            .and_then(|text| cache.by_text(text, keyspace))
     };
-    let format = RowFormat::from_bits(format);
-    let format = format.ok_or_else(|| NativeError::bad_argument("rows"))?;
-    Ok(RequestOptions {
-        parameters,
-        format,
-        route: route(to)?,
-    })
-}
-
-/// `nil`, `{:first, node}` or `{:avoid, node}`
-fn route(term: Term<'_>) -> Result<Route, NativeError> {
-    if atoms::nil() == term {
-        return Ok(Route::Any);
-    }
-    let (way, node): (Atom, Term<'_>) = term
-        .decode()
-        .map_err(|_| NativeError::bad_argument("route"))?;
-    let node = node_of(node)?;
-    if way == atoms::first() {
-        Ok(Route::First(node))
-    } else if way == atoms::avoid() {
-        Ok(Route::Avoid(node))
-    } else {
-        Err(NativeError::bad_argument("route"))
-    }
-}
-
-fn level(term: Term<'_>) -> Result<Option<Consistency>, NativeError> {
-    if atoms::nil() == term {
-        return Ok(None);
-    }
-    let number: u16 = term
-        .decode()
-        .map_err(|_| NativeError::bad_argument("consistency"))?;
-    Consistency::from_wire(number)
-        .map(Some)
-        .map_err(|_| NativeError::bad_argument("consistency"))
+    found.ok_or_else(|| NativeError::new(atoms::not_prepared()))
 }
 
 impl<'a> Submitter<'a> {
+    /// More than is to be encoded here, or at all.
+    fn too_much(&self) -> Refused {
+        if self.budget < DIRTY_BUDGET {
+            Refused::TooMuch
+        } else {
+            let error = NativeError::new(atoms::bad_statement());
+            error.with("detail", "longer than 256 MiB").into()
+        }
+    }
+
     fn text(&self, statement: Term<'a>) -> Result<&'a str, Refused> {
         let bad = || Refused::Error(NativeError::bad_argument("statement"));
         let bytes: Binary<'a> = statement.decode().map_err(|_| bad())?;
         // Before it is looked at whether it is UTF-8, which takes its time too.
         if bytes.len() > self.budget {
-            return Err(if self.budget < DIRTY_BUDGET {
-                Refused::TooMuch
-            } else {
-                let error = NativeError::new(atoms::bad_statement());
-                error.with("detail", "longer than 256 MiB").into()
-            });
+            return Err(self.too_much());
         }
         std::str::from_utf8(bytes.as_slice()).map_err(|_| bad())
     }
 
-    fn prepared(&self, statement: Term<'a>) -> Result<Arc<Statement>, NativeError> {
-        let (by, key): (Atom, Binary<'a>) = statement
-            .decode()
-            .map_err(|_| NativeError::bad_argument("statement"))?;
+    /// The cluster, and what is to be spoken to it.
+    fn open(&self) -> Result<(Arc<Cluster>, Dialect), NativeError> {
         let cluster = self.handle.cluster()?;
-        let cache = cluster.as_ref().ok_or_else(NativeError::closed)?.prepared();
-        let found = if by == atoms::id() {
-            cache.by_id(&key)
-        } else {
-            std::str::from_utf8(key.as_slice())
-                .ok()
-                .and_then(|text| cache.by_text(text))
-        };
-        found.ok_or_else(|| NativeError::new(atoms::not_prepared()))
+        let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
+        Ok((Arc::clone(cluster), cluster.dialect()))
     }
 
     fn reply(&self) -> (Arc<RequestState>, ReplyTo) {
@@ -354,32 +280,46 @@ impl<'a> Submitter<'a> {
         (state, to)
     }
 
-    fn send(&self, frame: Vec<u8>, options: &RequestOptions) -> Result<Term<'a>, Refused> {
-        self.submit(frame, options.format, |cluster, request| {
-            cluster.submit(request, options.route)
-        })
+    fn send(
+        &self,
+        cluster: &Arc<Cluster>,
+        written: (Vec<u8>, Dialect),
+        options: &RequestOptions,
+        statements: Statements,
+    ) -> Result<Term<'a>, Refused> {
+        let (request, state) = self.request(cluster, written, options.format, statements);
+        self.submitted(state, cluster.submit(request, options.route))
     }
 
-    fn submit(
+    fn request(
         &self,
-        frame: Vec<u8>,
+        cluster: &Arc<Cluster>,
+        (frame, dialect): (Vec<u8>, Dialect),
         format: RowFormat,
-        submit: impl FnOnce(&Cluster, Request) -> Result<(), Box<palladion_driver::Refused>>,
-    ) -> Result<Term<'a>, Refused> {
-        let cluster = self.handle.cluster()?;
-        let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
+        statements: Statements,
+    ) -> (Request, Arc<RequestState>) {
         let (state, to) = self.reply();
         let reply = QueryReply {
             to,
             format,
+            statements,
             access: self.handle.access().clone(),
             cluster: Arc::downgrade(cluster),
         };
         let request = Request {
             frame,
+            dialect,
             reply: Box::new(reply),
         };
-        match submit(cluster, request) {
+        (request, state)
+    }
+
+    fn submitted(
+        &self,
+        state: Arc<RequestState>,
+        submitted: Result<(), Box<palladion_driver::Refused>>,
+    ) -> Result<Term<'a>, Refused> {
+        match submitted {
             Ok(()) => Ok(ResourceArc::new(RequestResource::new(state)).encode(self.env)),
             Err(refused) => {
                 // The caller gets the error as this function's result, not as a message.
@@ -404,8 +344,12 @@ fn control_query<'a>(
             consistency: Consistency::One,
             ..Parameters::default()
         };
-        let frame = cql::query(to.text(statement)?, &parameters)?;
-        to.submit(frame, RowFormat::PLAIN, Cluster::submit_control)
+        let (cluster, _) = to.open()?;
+        let dialect = cluster.control_dialect();
+        let frame = cql::query(&dialect, to.text(statement)?, &parameters)?;
+        let written = (frame, dialect);
+        let (request, state) = to.request(&cluster, written, RowFormat::PLAIN, Statements::None);
+        to.submitted(state, cluster.submit_control(request))
     })
 }
 

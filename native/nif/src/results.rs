@@ -1,7 +1,13 @@
 //! Answers as terms.
 
-use palladion_cql::response::{Message, Prepared, Response, ResultBody, Rows, SchemaChange};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use palladion_cql::response::{
+    ErrorDetail, Message, Prepared, Response, ResultBody, Rows, SchemaChange, ServerError,
+};
 use palladion_cql::types::ColumnSpec;
+use palladion_cql::wire::BytesMap;
 use palladion_cql::DecodeError;
 use palladion_driver::Answer;
 use rustler::types::map::{map_new, MapIterator};
@@ -9,7 +15,8 @@ use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
 
 use crate::atoms;
-use crate::errors::{node_term, put, server_error, NativeError};
+use crate::errors::{node_term, put, server_error, Field, NativeError};
+use crate::reply::Statements;
 use crate::terms::{distinct_or_last, text, Forms, TermBuilder};
 
 /// How rows and their values are wanted.
@@ -61,23 +68,45 @@ impl RowFormat {
     }
 }
 
+/// What an answer tells beside what was asked for.
+pub(crate) enum Notice<'a> {
+    /// The schema has changed.
+    Schema(&'a SchemaChange),
+    /// The statement's results have other columns, with this id.
+    Columns {
+        columns: &'a Arc<[ColumnSpec]>,
+        id: &'a Bytes,
+    },
+}
+
 /// An answer as `{:ok, result}` or `{:error, {kind, map}}`, where a result is a tuple that begins
-/// with its kind and ends with the server's warnings, the trace's id and the node.
+/// with its kind and ends with the custom payload, the server's warnings, the trace's id and the
+/// node.
 pub(crate) fn answer<'a>(
     env: Env<'a>,
     answer: &Answer,
     format: RowFormat,
-    schema_changed: impl FnOnce(&SchemaChange),
+    statements: &Statements,
+    noticed: impl FnOnce(Notice<'_>),
 ) -> Term<'a> {
     let failed = |error: NativeError| (atoms::error(), error).encode(env);
+    let malformed = |error: DecodeError| {
+        answer.malformed(&error);
+        failed(undecodable(&error))
+    };
     let response = match Response::parse(&answer.frame) {
         Ok(response) => response,
-        Err(error) => return failed(undecodable(&error)),
+        Err(error) => return malformed(error),
     };
     let body = match response.message {
         Message::Result(body) => body,
         Message::Error(error) => {
-            return failed(server_error(&error).of_node(answer.node));
+            let ours = server_error(&error).of_node(answer.node);
+            let ours = beside(ours, response.tracing_id, response.warnings);
+            return failed(match unprepared(&error, statements) {
+                Some(index) => ours.with("statement", index),
+                None => ours,
+            });
         }
         _ => return failed(NativeError::new(atoms::decode_failed()).with("detail", "no RESULT")),
     };
@@ -87,21 +116,27 @@ pub(crate) fn answer<'a>(
             vec![atoms::set_keyspace().to_term(env), text(env, &keyspace)]
         }
         ResultBody::SchemaChange(change) => {
-            schema_changed(&change);
+            noticed(Notice::Schema(&change));
             vec![
                 atoms::schema_change().to_term(env),
                 schema_change(env, &change),
             ]
         }
-        ResultBody::Rows(rows) => match rows_parts(env, &rows, format) {
-            Ok(parts) => parts,
-            Err(error) => return failed(error),
-        },
+        ResultBody::Rows(rows) => {
+            if let (Some(columns), Some(id)) = (&rows.columns, &rows.metadata_id) {
+                noticed(Notice::Columns { columns, id });
+            }
+            match rows_parts(env, &rows, columns_of(&rows, statements), format) {
+                Ok(parts) => parts,
+                Err(error) => return malformed(error),
+            }
+        }
         ResultBody::Prepared(_) => {
             let error = NativeError::new(atoms::decode_failed());
             return failed(error.with("detail", "PREPARED for a statement that was executed"));
         }
     };
+    parts.push(payload(env, &response.payload));
     parts.push(response.warnings.encode(env));
     let trace = response.tracing_id.map(|id| {
         let id = palladion_cql::value::uuid::format(&id);
@@ -115,6 +150,48 @@ pub(crate) fn answer<'a>(
     (atoms::ok(), make_tuple(env, &parts)).encode(env)
 }
 
+/// The columns of rows; where they were left out, those that the request said that it knows.
+fn columns_of<'a>(rows: &'a Rows, statements: &'a Statements) -> &'a [ColumnSpec] {
+    match (&rows.columns, statements) {
+        (Some(columns), _) => columns,
+        (None, Statements::One(statement)) => &statement.prepared.result,
+        (None, _) => &[],
+    }
+}
+
+/// What comes with an error as it does with a result, where there is any.
+fn beside(error: NativeError, trace: Option<[u8; 16]>, warnings: Vec<String>) -> NativeError {
+    let error = match trace.map(|id| palladion_cql::value::uuid::format(&id)) {
+        Some(id) => error.with("tracing_id", String::from_utf8_lossy(&id).into_owned()),
+        None => error,
+    };
+    if warnings.is_empty() {
+        return error;
+    }
+    error.with("warnings", Field::Texts(warnings))
+}
+
+/// Which statement of a batch the server has not prepared.
+fn unprepared(error: &ServerError, statements: &Statements) -> Option<i64> {
+    let (ErrorDetail::Unprepared { id }, Statements::Many(ids)) = (&error.detail, statements)
+    else {
+        return None;
+    };
+    let at = ids
+        .iter()
+        .position(|own| own.as_deref() == Some(id.as_slice()));
+    at.and_then(|at| i64::try_from(at).ok())
+}
+
+/// A map of names to binaries.
+fn payload<'a>(env: Env<'a>, payload: &BytesMap) -> Term<'a> {
+    payload.iter().fold(map_new(env), |map, (name, bytes)| {
+        let bytes = bytes.as_deref();
+        let bytes = bytes.map(|bytes| Term::from(NewBinary::from_slice(env, bytes)));
+        map.map_put(name, bytes).unwrap_or(map)
+    })
+}
+
 pub(crate) fn undecodable(error: &DecodeError) -> NativeError {
     NativeError::new(atoms::decode_failed()).with("detail", error.to_string())
 }
@@ -123,15 +200,14 @@ pub(crate) fn undecodable(error: &DecodeError) -> NativeError {
 fn rows_parts<'a>(
     env: Env<'a>,
     rows: &Rows,
+    columns: &[ColumnSpec],
     format: RowFormat,
-) -> Result<Vec<Term<'a>>, NativeError> {
-    let columns = rows.columns.as_deref().unwrap_or_default();
+) -> Result<Vec<Term<'a>>, DecodeError> {
     let names: Vec<_> = columns.iter().map(|c| text(env, &c.name)).collect();
     let rows_term = match format.shape {
         Shape::Columns => columns_term(env, rows, columns, &names, format.forms),
         _ => rows_term(env, rows, columns, &names, format),
-    };
-    let rows_term = rows_term.map_err(|error| undecodable(&error))?;
+    }?;
     let paging_state = rows.paging_state.as_deref();
     let paging_state = paging_state.map(|state| Term::from(NewBinary::from_slice(env, state)));
     Ok(vec![

@@ -1,5 +1,6 @@
 //! A cluster's state and counters as terms.
 
+use palladion_cql::Compression;
 use palladion_driver::connection::{ConnectionInfo, HandshakeKind, Role, TlsInfo};
 use palladion_driver::{Cluster, Distance, NodeStatus, Phase};
 use rustler::types::map::map_new;
@@ -60,6 +61,9 @@ pub(crate) fn connection<'a>(env: Env<'a>, info: &ConnectionInfo) -> Term<'a> {
     let map = put_role(map, info.role);
     let map = put(map, "address", info.address.to_string());
     let map = put(map, "tls", tls);
+    let map = put(map, "protocol_version", info.dialect.version.number());
+    let compression = info.dialect.compression.map(Compression::name);
+    let map = put(map, "compression", compression);
     let map = put(map, "authenticator", info.authenticator.as_deref());
     let map = put(map, "mechanism", info.mechanism);
     let map = put(map, "cql_versions", &info.cql_versions);

@@ -7,9 +7,10 @@ mod task;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use palladion_cql::{DecodeError, Dialect};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -36,6 +37,8 @@ pub struct ConnectionInfo {
     pub address: SocketAddr,
     /// Its TLS session, if it has one.
     pub tls: Option<Arc<TlsInfo>>,
+    /// What is spoken on it.
+    pub dialect: Dialect,
     /// The authenticator's class, if the server asked for a login.
     pub authenticator: Option<String>,
     /// How the login was done, if there was one: a mechanism of SASL, `SigV4` or `custom`.
@@ -103,7 +106,6 @@ pub struct Connection {
     pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) opened: Instant,
     queue: mpsc::Sender<Request>,
-    stop: watch::Sender<Stop>,
     load: Arc<Load>,
 }
 
@@ -131,13 +133,34 @@ impl Stop {
     }
 }
 
-/// What a connection has to do; shared with its task.
-#[derive(Debug, Default)]
+/// What a connection has to do; shared with its task and with those who read its answers.
+#[derive(Debug)]
 pub(crate) struct Load {
     /// Requests queued or not answered yet.
     pub(crate) in_flight: AtomicU32,
     /// Answers to come that nobody waits for any more.
     pub(crate) orphans: Arc<AtomicI64>,
+    stop: watch::Sender<Stop>,
+    /// Why an answer could not be read.
+    malformed: OnceLock<DecodeError>,
+}
+
+impl Load {
+    fn new() -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            orphans: Arc::default(),
+            stop: watch::Sender::new(Stop::No),
+            malformed: OnceLock::new(),
+        }
+    }
+
+    /// Ends the connection, for what it says can't be read.
+    pub(crate) fn give_up(&self, error: DecodeError) {
+        if self.malformed.set(error).is_ok() {
+            Stop::Now.tell(&self.stop);
+        }
+    }
 }
 
 impl Connection {
@@ -149,6 +172,11 @@ impl Connection {
             self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         sent
+    }
+
+    /// What is spoken on it.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        &self.info.dialect
     }
 
     /// Whether it takes requests.
@@ -169,16 +197,16 @@ impl Connection {
     /// Lets it answer what it has taken on, for so long.
     pub(crate) fn drain(&self, limit: Duration) {
         self.stop(Stop::Drain);
-        let stop = self.stop.clone();
+        let load = Arc::clone(&self.load);
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(limit) => Stop::Now.tell(&stop),
-                () = stop.closed() => {}
+                () = tokio::time::sleep(limit) => Stop::Now.tell(&load.stop),
+                () = load.stop.closed() => {}
             }
         });
     }
 
     pub(crate) fn stop(&self, how: Stop) {
-        how.tell(&self.stop);
+        how.tell(&self.load.stop);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use palladion_cql::FrameReader;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -20,6 +21,7 @@ use crate::event::Event;
 use crate::login::{self, LoginTo};
 use crate::network::Network;
 use crate::node::Endpoint;
+use crate::protocol::Wish;
 use crate::tls::{
     failure_of, group_name, noting_a_wish, suite_name, EndpointTls, Offer, OurCertificate, View,
 };
@@ -34,6 +36,8 @@ type Permit<'a> = SemaphorePermit<'a>;
 pub(crate) struct Opened<S> {
     pub(crate) stream: MaybeTls<S>,
     pub(crate) info: ConnectionInfo,
+    /// How what follows is read.
+    pub(crate) frames: FrameReader,
     /// What was read after the login's last answer.
     pub(crate) unread: BytesMut,
 }
@@ -69,9 +73,13 @@ pub(crate) async fn open<N: Network>(
             address,
             role,
             shared,
+            wish: shared.wish(),
         };
-        match attempt.run().await {
-            Ok(opened) => return Ok(opened),
+        match attempt.negotiate().await {
+            Ok(opened) => {
+                shared.agreed(&opened.info);
+                return Ok(opened);
+            }
             Err(failure) => {
                 let final_word = is_about_the_server(&failure);
                 last = error(Some(address), failure);
@@ -95,6 +103,8 @@ fn is_about_the_server(failure: &Failure) -> bool {
             | Failure::AuthRequired(_)
             | Failure::AuthNotRequested
             | Failure::Keyspace(_)
+            | Failure::UnsupportedProtocol { .. }
+            | Failure::UnsupportedCompression { .. }
             | Failure::Login(LoginProblem::Mechanism(_) | LoginProblem::Unfit { .. })
     )
 }
@@ -106,9 +116,29 @@ struct Attempt<'a, N> {
     address: SocketAddr,
     role: Role,
     shared: &'a Shared,
+    wish: Wish,
 }
 
 impl<N: Network> Attempt<'_, N> {
+    /// Asks for older versions of the protocol as long as newer ones are refused, each on a
+    /// connection of its own: a server closes one whose version it doesn't speak.
+    async fn negotiate(mut self) -> Result<Opened<N::Stream>, Failure> {
+        loop {
+            let failure = match self.run().await {
+                Ok(opened) => return Ok(opened),
+                Err(failure) => failure,
+            };
+            let older = match &failure {
+                Failure::UnsupportedProtocol { server, .. } => self.wish.older(*server),
+                _ => None,
+            };
+            match older {
+                Some(older) => self.wish = older,
+                None => return Err(failure),
+            }
+        }
+    }
+
     async fn run(&self) -> Result<Opened<N::Stream>, Failure> {
         let _turn = self.shared.refusal.pass().await;
         let (tcp, mut permit, started) = self.connect_in_turn().await?;
@@ -297,7 +327,7 @@ impl<N: Network> Attempt<'_, N> {
             certificate: certificate.seen,
             auth: auth.as_ref(),
         };
-        let login = login::login(&mut stream, config, keyspace, &to);
+        let login = login::login(&mut stream, config, self.wish, keyspace, &to);
         let login = within(Step::Login, limit, login)
             .await
             .and_then(|done| done)
@@ -318,11 +348,13 @@ impl<N: Network> Attempt<'_, N> {
                 endpoint: Arc::clone(self.name),
                 address: self.address,
                 tls,
+                dialect: login.dialect,
                 authenticator: login.authenticator,
                 mechanism: login.mechanism,
                 cql_versions: login.cql_versions,
                 duration: started.elapsed(),
             },
+            frames: login.frames,
             unread: login.unread,
         })
     }

@@ -9,8 +9,9 @@ use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use palladion_cql::frame::{set_stream, FrameReader, Sender};
-use palladion_cql::{request, Frame, Incoming};
+use palladion_cql::frame::{set_stream, FrameReader};
+use palladion_cql::segment::SegmentWriter;
+use palladion_cql::{request, Frame, Incoming, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{mpsc, watch, Notify};
 use tokio::time::Sleep;
@@ -30,6 +31,8 @@ const KEEP_BUFFER: usize = 1024 * 1024;
 /// Requests and yields, at the most, until a closed queue has ended: far more than there can be.
 const PATIENCE: usize = 10_000_000;
 const READ_AT_ONCE: usize = 64 * 1024;
+/// So many bytes of a frame that is not complete yet are a sign of life; fewer could go on for ever.
+const SIGN_OF_LIFE: usize = 16 * 1024;
 
 /// Owns a connection. As a future it ends with the reason why the connection ended, and has then
 /// answered every request that it had taken on.
@@ -53,7 +56,11 @@ pub(crate) struct ConnectionTask<S> {
     frames: FrameReader,
     max_response_size: u32,
     input: BytesMut,
+    /// Bytes read since the last sign of life.
+    unfinished: usize,
     output: Vec<u8>,
+    /// Puts frames into segments, where the protocol has such.
+    segments: Option<SegmentWriter>,
     written: usize,
     flushed: bool,
     heartbeat: Heartbeat,
@@ -105,9 +112,12 @@ where
         let limits = limits(shared, opened.info.role);
         let timeouts = &shared.config.timeouts;
         let (sender, queue) = mpsc::channel(limits.max_queue.max(1));
-        let (stop_sender, stop) = watch::channel(Stop::No);
         let info = Arc::new(opened.info);
-        let load = Arc::new(Load::default());
+        let load = Arc::new(Load::new());
+        let stop = load.stop.subscribe();
+        let mut frames = opened.frames;
+        frames.limit(limits.max_frame_size, limits.max_response_size);
+        let segments = info.dialect.version >= Version::V5;
         let now = Instant::now();
         let task = Self {
             stream: opened.stream,
@@ -123,11 +133,12 @@ where
             load: Arc::clone(&load),
             room: Arc::clone(&shared.room),
             max_orphans: i64::try_from(limits.max_orphans).unwrap_or(i64::MAX).max(1),
-            frames: FrameReader::new(Sender::Server, limits.max_frame_size)
-                .keeping(limits.max_response_size),
+            frames,
             max_response_size: limits.max_response_size,
             input: opened.unread,
+            unfinished: 0,
             output: Vec::new(),
+            segments: segments.then(|| SegmentWriter::new(info.dialect.compression)),
             written: 0,
             flushed: true,
             heartbeat: Heartbeat {
@@ -144,7 +155,6 @@ where
             info,
             opened: now,
             queue: sender,
-            stop: stop_sender,
             load,
         };
         (task, connection)
@@ -154,7 +164,9 @@ where
         loop {
             self.poll_stop(cx);
             if self.stopping == Stop::Now {
-                return Poll::Ready(Failure::Closed);
+                let malformed = self.load.malformed.get();
+                let failure = malformed.map_or(Failure::Closed, |error| error.clone().into());
+                return Poll::Ready(failure);
             }
             // Before the heartbeat, whose answer may be there since long: not the server paused, but
             // we did.
@@ -231,7 +243,9 @@ where
     }
 
     fn take_request(&mut self, request: Request) {
-        let Request { mut frame, reply } = request;
+        let Request {
+            mut frame, reply, ..
+        } = request;
         if !reply.state().mark_sent(&self.load.orphans, self.node) {
             // Cancelled in the queue: the caller has gone, nothing is owed to anybody.
             self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -252,7 +266,9 @@ where
 
     fn put(&mut self, frame: Vec<u8>) {
         self.flushed = false;
-        if self.output.is_empty() && frame.len() >= WRITE_AT_ONCE {
+        if let Some(segments) = &mut self.segments {
+            segments.put(&frame, &mut self.output);
+        } else if self.output.is_empty() && frame.len() >= WRITE_AT_ONCE {
             self.output = frame;
         } else {
             self.output.extend_from_slice(&frame);
@@ -262,6 +278,9 @@ where
     /// Writes the output; whether anything was written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
         let mut wrote = false;
+        if let Some(segments) = &mut self.segments {
+            segments.seal(&mut self.output);
+        }
         while self.written < self.output.len() {
             let rest = &self.output[self.written..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
@@ -295,11 +314,14 @@ where
         let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
         match ready!(read) {
             Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
-            Ok(_) => {}
+            Ok(read) => self.unfinished += read,
             Err(error) => return Poll::Ready(Err(failure_of(&error, OurCertificate::NotAsked))),
         }
-        self.heartbeat.last_received = Instant::now();
+        if self.unfinished >= SIGN_OF_LIFE {
+            self.is_alive();
+        }
         while let Some(incoming) = self.frames.incoming(&mut self.input)? {
+            self.is_alive();
             match incoming {
                 Incoming::Frame(frame) => self.answer(frame.header.stream, Ok(frame))?,
                 Incoming::Oversized(header) => {
@@ -314,10 +336,15 @@ where
         Poll::Ready(Ok(()))
     }
 
+    fn is_alive(&mut self) {
+        self.unfinished = 0;
+        self.heartbeat.last_received = Instant::now();
+    }
+
     fn answer(&mut self, stream: i16, outcome: Result<Frame, RequestError>) -> Result<(), Failure> {
         if stream < 0 {
             if let (Some(on_event), Ok(frame)) = (&self.on_event, &outcome) {
-                on_event(&frame.body);
+                on_event(&frame.content()?);
             }
             return Ok(());
         }
@@ -330,8 +357,11 @@ where
                     reply.state().claim();
                     self.stats.late_responses.add();
                 } else {
-                    let node = self.node;
-                    reply.complete(outcome.map(|frame| Answer { frame, node }));
+                    reply.complete(outcome.map(|frame| Answer {
+                        frame,
+                        node: self.node,
+                        connection: Arc::clone(&self.load),
+                    }));
                 }
             }
             Waiting::Heartbeat => self.heartbeat.asked = None,
@@ -368,7 +398,7 @@ where
         // Without a free stream the server owes us thousands of answers, any of which will do.
         self.heartbeat.asked = Some(now);
         if let Ok(stream) = self.waiting.take(Waiting::Heartbeat) {
-            let mut frame = request::options();
+            let mut frame = request::options(&self.info.dialect);
             set_stream(&mut frame, stream);
             self.put(frame);
             self.stats.heartbeats.add();

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use palladion_cql::request::{self, Parameters};
 use palladion_cql::response::{Message, Response, ResultBody};
+use palladion_cql::Dialect;
 use palladion_driver::auth::{
     AuthConfig, AuthMethod, CredentialSource, Credentials, Mechanism, NoCallbacks,
 };
 use palladion_driver::config::{
-    ClientIdentity, ConnectionLimits, ContactPoint, Reconnect, ReconnectPolicy, Timeouts,
+    ClientIdentity, ConnectionLimits, ContactPoint, ProtocolConfig, Reconnect, ReconnectPolicy,
+    Timeouts,
 };
 use palladion_driver::network::System;
 use palladion_driver::tls::{CrlCheck, KeyForm, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
@@ -131,6 +133,7 @@ pub fn at(host: &str, port: u16) -> ClusterConfig {
             application_version: None,
             client_id: "7f6e9d1c-0000-4000-8000-000000000000".to_owned(),
         },
+        protocol: ProtocolConfig::default(),
         pool_size: 1,
         connection: ConnectionLimits {
             max_queue: 1_024,
@@ -256,8 +259,12 @@ impl Started {
 
     /// Sends a statement; the answer can be awaited and the request cancelled.
     pub fn send(&self, statement: &str) -> Sent {
-        let frame = request::query(statement, &Parameters::default()).unwrap();
-        self.send_frame(frame)
+        self.send_frame(self.query(statement))
+    }
+
+    fn query(&self, statement: &str) -> Vec<u8> {
+        let dialect = self.cluster.dialect();
+        request::query(&dialect, statement, &Parameters::default()).unwrap()
     }
 
     pub fn send_frame(&self, frame: Vec<u8>) -> Sent {
@@ -266,23 +273,28 @@ impl Started {
 
     /// Sends a statement to, or not to, a certain node.
     pub fn send_to(&self, route: Route, statement: &str) -> Sent {
-        let frame = request::query(statement, &Parameters::default()).unwrap();
-        self.send_by(route, frame)
+        self.send_by(route, self.query(statement))
     }
 
     /// Sends a statement over the control connection.
     pub fn send_to_control(&self, statement: &str) -> Sent {
-        let frame = request::query(statement, &Parameters::default()).unwrap();
-        self.submit(frame, |request| self.cluster.submit_control(request))
+        let dialect = self.cluster.control_dialect();
+        let frame = request::query(&dialect, statement, &Parameters::default()).unwrap();
+        self.submit((frame, dialect), |request| {
+            self.cluster.submit_control(request)
+        })
     }
 
     fn send_by(&self, route: Route, frame: Vec<u8>) -> Sent {
-        self.submit(frame, |request| self.cluster.submit(request, route))
+        let dialect = self.cluster.dialect();
+        self.submit((frame, dialect), |request| {
+            self.cluster.submit(request, route)
+        })
     }
 
     fn submit(
         &self,
-        frame: Vec<u8>,
+        (frame, dialect): (Vec<u8>, Dialect),
         submit: impl FnOnce(Request) -> Result<(), Box<Refused>>,
     ) -> Sent {
         let state = Arc::new(RequestState::default());
@@ -291,7 +303,11 @@ impl Started {
             state: Arc::clone(&state),
             answer: Some(answer),
         });
-        if let Err(refused) = submit(Request { frame, reply }) {
+        if let Err(refused) = submit(Request {
+            frame,
+            dialect,
+            reply,
+        }) {
             refused.request.reply.complete(Err(refused.error));
         }
         Sent { state, outcome }
