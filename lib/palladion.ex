@@ -35,7 +35,7 @@ defmodule Palladion do
   """
 
   alias Palladion.{Cluster, Config, ConnectionError, Error, Pending, Prepared}
-  alias Palladion.{Request, Result}
+  alias Palladion.{PageStream, Request, Result, Trace}
 
   @typedoc "A cluster's name"
   @type name :: atom() | {:via, module(), term()}
@@ -52,7 +52,16 @@ defmodule Palladion do
     * `:serial_consistency` – `:serial` or `:local_serial`, for conditional updates
     * `:page_size` – rows a page, or `:infinity` (default 5,000)
     * `:paging_state` – of the result before, for the page after it
-    * `:timestamp` – the write's time in µs since 1970, of 64 bits (default: the server's)
+    * `:timestamp` – the write's time: µs since 1970, of 64 bits; `:client` for this machine's clock,
+      greater for each write of the cluster's callers than for the one before; or `:server` for the
+      clock of the node that receives it (default: `:client`, or as the cluster's
+      `client_timestamps:` says). Attempts of one request have the same
+    * `:keyspace` – the keyspace for tables without one in the statement; with protocol v5
+    * `:now_in_seconds` – the server's time for this request, in seconds since 1970, of 32 bits: what
+      TTLs are counted from and to; with protocol v5
+    * `:custom_payload` – a map of names to binaries for the server's own query handler; with
+      protocol v4 and later
+    * `:tracing` – `true` to have the request traced; `tracing_id` of the result is the trace's id
     * `:rows` – `:maps` with string keys (default), `:atom_maps` (atoms as keys where there is such
       an atom already, strings elsewhere), `:lists`, `:tuples`, or `:columns`: one map of names to
       lists, as data frames want it
@@ -72,13 +81,23 @@ defmodule Palladion do
           | {:serial_consistency, :serial | :local_serial}
           | {:page_size, pos_integer() | :infinity}
           | {:paging_state, binary() | nil}
-          | {:timestamp, integer()}
+          | {:timestamp, integer() | :client | :server}
+          | {:keyspace, String.t() | nil}
+          | {:now_in_seconds, integer()}
+          | {:custom_payload, %{optional(String.t()) => binary()}}
+          | {:tracing, boolean()}
           | {:rows, :maps | :atom_maps | :lists | :tuples | :columns}
           | {:uuids, :text | :binary}
           | {:timestamps, :datetime | :integer}
           | {:idempotent, boolean()}
           | {:retry, atom() | {atom(), options :: term()}}
           | {:attempt_timeout, pos_integer() | nil}
+
+  @typedoc "A statement of a batch: its text, or a prepared one; with values as a pair"
+  @type batch_statement :: String.t() | Prepared.t() | {String.t() | Prepared.t(), values()}
+
+  @typedoc "Options of a batch, see `batch/3`"
+  @type batch_option :: option() | {:type, :logged | :unlogged | :counter}
 
   @typedoc "What a call returns instead of a value"
   @type error :: {:error, Error.t() | ConnectionError.t()}
@@ -193,7 +212,9 @@ defmodule Palladion do
       prepared.bind
       #=> [{"id", "int"}, {"name", "text"}]
 
-  Of the options, `:timeout`, `:retry` and `:attempt_timeout` count.
+  Of the options, `:timeout`, `:retry`, `:attempt_timeout` and `:keyspace` count. With a
+  `:keyspace` (protocol v5) tables without one in the statement are of that keyspace, whichever is
+  in use when it is executed.
   """
   @spec prepare(name(), String.t(), [option()]) :: {:ok, Prepared.t()} | error()
   def prepare(name, statement, options \\ []), do: Request.prepare(name, statement, options)
@@ -221,6 +242,56 @@ defmodule Palladion do
   @spec execute!(name(), Prepared.t(), values(), [option()]) :: Result.t()
   def execute!(name, %Prepared{} = prepared, values \\ [], options \\ []) do
     name |> execute(prepared, values, options) |> bang!()
+  end
+
+  @doc """
+  Executes several statements as one request: inserts, updates and deletes.
+
+      {:ok, insert} = Palladion.prepare(MyApp.DB, "INSERT INTO shop.users (id, name) VALUES (?, ?)")
+
+      {:ok, _} =
+        Palladion.batch(MyApp.DB, [
+          {insert, [7, "Ada"]},
+          {insert, %{"id" => 8, "name" => "Bob"}},
+          {"UPDATE shop.names SET id = ? WHERE name = ?", [7, "Ada"]},
+          "DELETE FROM shop.users WHERE id = 6"
+        ])
+
+  Statements are texts and prepared ones, with values in a pair; a text with values is prepared
+  behind the scenes, as by `query/4`. There can be 65,535 of them.
+
+  The options are those of a request (`t:option/0`), of which `:page_size` and `:paging_state` have no
+  meaning here, and
+
+    * `:type` – `:logged` (default): once the server has it, all of it will be executed, even if the
+      node that received it fails. `:unlogged`: without this promise, and cheaper; for statements
+      on one partition, where it holds anyway. `:counter`: for updates of counters, and nothing else
+
+  A batch is not a faster way to write many rows: they pass one node, which also refuses batches above a
+  size (`batch_size_fail_threshold`, 50 KiB) with the reason `:invalid`. Concurrent `execute/4`s are.
+
+  With conditions (`IF ...`), all statements must be on one partition and are applied together or
+  not at all; `Palladion.Result.applied?/1` says which. All writes have one timestamp, so that their order
+  in the list doesn't count.
+
+  A batch is tried again after an uncertain end only with `idempotent: true`, and one of counters
+  never.
+
+  Errors are those of `query/4`. What is about one statement has its place in the list as
+  `details.statement`, the first is 0.
+  """
+  @spec batch(name(), [batch_statement(), ...], [batch_option()]) ::
+          {:ok, Result.t()} | error()
+  def batch(name, statements, options \\ []), do: Request.batch(name, statements, options)
+
+  @doc """
+  As `batch/3`, but raises.
+
+      Palladion.batch!(MyApp.DB, [{insert, [7, "Ada"]}, {insert, [8, "Bob"]}], type: :unlogged)
+  """
+  @spec batch!(name(), [batch_statement(), ...], [batch_option()]) :: Result.t()
+  def batch!(name, statements, options \\ []) do
+    name |> batch(statements, options) |> bang!()
   end
 
   @doc """
@@ -272,6 +343,66 @@ defmodule Palladion do
   def cancel(%Pending{} = pending), do: Request.cancel(pending)
 
   @doc """
+  The rows of a statement over all its pages, as a lazy stream.
+
+      MyApp.DB
+      |> Palladion.stream("SELECT id, name FROM shop.users", [], page_size: 1_000)
+      |> Stream.filter(& &1["name"])
+      |> Enum.each(&MyApp.Export.write/1)
+
+  Nothing is asked for before the first row is wanted. From then on the page after the one that is
+  being consumed is under way, so that two pages at most are in memory. One that nobody takes is
+  cancelled, however the enumeration ends. Enumerated again, the statement runs again.
+
+  Options are those of `query/4` and hold for each page: `timeout:` is a page's, and
+  `paging_state:` says where to begin. `rows: :columns` is for `pages/4` alone. A page that went
+  wrong while the one before was consumed is asked for once more.
+
+  Raises `Palladion.Error` or `Palladion.ConnectionError` when a page can't be had, after the rows
+  before it, and at once `ArgumentError` for wrong options.
+
+  A page arrives as a message to the process that enumerates. So this process must not take all
+  messages that there are, as by `receive do message -> … end`, while it enumerates, nor hand a
+  half-enumerated stream to another process.
+  """
+  @spec stream(name(), String.t() | Prepared.t(), values(), [option()]) :: Enumerable.t()
+  def stream(name, statement, values \\ [], options \\ []) do
+    PageStream.rows(name, statement, values, options)
+  end
+
+  @doc """
+  As `stream/4`, but of pages: each a `Palladion.Result`.
+
+      for page <- Palladion.pages(MyApp.DB, "SELECT id, name FROM shop.users") do
+        MyApp.Export.write(page.rows)
+        MyApp.Export.note(page.paging_state)
+      end
+
+  A page may have no rows and yet not be the last: servers count what they have looked at.
+  """
+  @spec pages(name(), String.t() | Prepared.t(), values(), [option()]) :: Enumerable.t()
+  def pages(name, statement, values \\ [], options \\ []) do
+    PageStream.pages(name, statement, values, options)
+  end
+
+  @doc """
+  What the nodes did for a request that was traced, with the time of each step.
+
+      result = Palladion.query!(MyApp.DB, "SELECT * FROM shop.users", [], tracing: true)
+      {:ok, trace} = Palladion.trace(MyApp.DB, result.tracing_id)
+      {trace.coordinator, trace.duration}
+      #=> {"10.0.0.1", 1479}
+
+  Servers write it in the background: this waits until the coordinator has ended it, for `timeout:` ms
+  (default: the cluster's). See `t:Palladion.Trace.option/0` for the options.
+
+  Errors: `Palladion.Error` with the reason `:trace_unavailable` if it isn't there in time, and
+  those of `query/4`. Raises `ArgumentError` for what is no tracing id.
+  """
+  @spec trace(name(), String.t(), [Trace.option()]) :: {:ok, Trace.t()} | error()
+  def trace(name, tracing_id, options \\ []), do: Trace.read(name, tracing_id, options)
+
+  @doc """
   The cluster's state.
 
       {:ok, %{phase: :ready}} = Palladion.status(MyApp.DB)
@@ -279,8 +410,9 @@ defmodule Palladion do
     * `phase`: `:connecting` (no connection yet), `:ready` or `:disconnected` (there were
       connections, and they are tried for again)
     * `endpoints`: for each node that requests may go to: its `endpoint`, `node` (host id),
-      `distance`, `last_error`, and open `connections`, each with its `address`, `tls`, `authenticator` (the class that the
-      server named, `nil` if it asked for no login) and `mechanism` (how we logged in: `"PLAIN"`,
+      `distance`, `last_error`, and open `connections`, each with its `address`, `protocol_version`
+      (3, 4 or 5), `compression` (`"lz4"`, `"snappy"` or `nil`), `tls`, `authenticator` (the class that
+      the server named, `nil` if it asked for no login) and `mechanism` (how we logged in: `"PLAIN"`,
       `"EXTERNAL"`, `"ANONYMOUS"`, `"CRAM-MD5"`, `"DIGEST-MD5"`, `"SCRAM-SHA-1"`,
       `"SCRAM-SHA-256"`, `"SigV4"`, `"custom"`, or `nil`); and the server's `certificates` (DER)
     * `tls` of a connection is `nil` without TLS, or a map of its `version`, `cipher`, key exchange

@@ -11,7 +11,7 @@ defmodule Palladion.Cluster do
 
   alias Palladion.{Application, Config, ConfigError, ConnectionError, Native, RequestOptions}
   alias Palladion.Cluster.{Authenticators, Certificates, NodeTable}
-  alias Palladion.Telemetry
+  alias Palladion.{Telemetry, Timestamps}
 
   @doc false
   @spec start_link(Config.t()) :: Supervisor.on_start()
@@ -103,6 +103,8 @@ defmodule Palladion.Cluster do
       consistency: RequestOptions.level(config.consistency),
       forms: RequestOptions.fixed_forms(),
       attempts: RequestOptions.attempts(config),
+      timestamp: RequestOptions.timestamp(config),
+      timestamps: Timestamps.new(),
       keyspace: config.keyspace,
       schema_agreement: config.schema_agreement,
       slow_query_threshold: config.slow_query_threshold,

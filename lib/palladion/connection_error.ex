@@ -13,9 +13,9 @@ defmodule Palladion.ConnectionError do
       the server's certificate, hexadecimal), `:not_before`, `:not_after` (of the certificate, in
       Unix seconds), `:timeout` (ms), `:address`,
       `:errno`, `:class` (of the server's authenticator), `:mechanism` (of the login),
-      `:server_message`, `:code`,
-      `:detail`, `:count`, `:sent` (whether the request had left), `:datacenter` (the one that
-      was looked for) and `:datacenters` (those there are), `:in_force` (whether what
+      `:server_message`, `:server_version` (of the protocol), `:compression` (that was asked for),
+      `:offered` (those that the server has), `:code`, `:detail`, `:count`, `:sent` (whether the
+      request had left), `:datacenter` (the one that was looked for) and `:datacenters` (those there are), `:in_force` (whether what
       `Palladion.reload_tls/2` read is), `:cause` and `:last_error` (each `{reason, details}` again)
 
   ## Reasons
@@ -85,6 +85,9 @@ defmodule Palladion.ConnectionError do
     :address,
     :class,
     :mechanism,
+    :server_version,
+    :compression,
+    :offered,
     :server_message,
     :code,
     :detail,
@@ -105,7 +108,10 @@ defmodule Palladion.ConnectionError do
   end
 
   defp facts(%{details: details}) do
-    for key <- @order, (value = Map.get(details, key)) not in [nil, []], do: fact(key, value)
+    for key <- @order,
+        (value = Map.get(details, key)) != nil,
+        value != [] or key == :offered,
+        do: fact(key, value)
   end
 
   # What the other side sent is inspected, so that it can't write lines of its own into a log.
@@ -119,6 +125,10 @@ defmodule Palladion.ConnectionError do
   defp fact(:class, class), do: "its authenticator is #{show(class)}"
   defp fact(:mechanism, name), do: "the mechanism is #{show(name)}"
   defp fact(:server_message, text), do: "the server says #{show(text)}"
+  defp fact(:server_version, version), do: "it speaks version #{show(version)}"
+  defp fact(:compression, name), do: "asked for #{show(name)}"
+  defp fact(:offered, []), do: "it offers none"
+  defp fact(:offered, names), do: "it offers #{list(names)}"
   defp fact(:detail, detail), do: show(detail)
   defp fact(:errno, errno), do: "error code #{show(errno)}"
 

@@ -64,6 +64,8 @@ defmodule Palladion.Doctor do
     * `tls:` - as for a cluster; default `true`, so the system's roots are trusted
     * `auth:` - default none: then it ends where the server asks for a login, unless the client
       certificate is the login. Functions, files and authenticators are asked as by a cluster
+    * `protocol:` - its `version:` and `compression:` are looked for among what the server offers;
+      default none: then it takes 4 to look, and 3 where that is refused
     * `connect_timeout:`, `tls_timeout:`, `login_timeout:` - in ms, of each connection; defaults
       as for a cluster
     * `otp_app:` with `name:` - takes the options of a configured cluster; those given win
@@ -149,7 +151,8 @@ defmodule Palladion.Doctor do
       session_cache: false,
       expiry_warning: nil,
       login: config.auth != nil,
-      by_certificate: false
+      by_certificate: false,
+      protocol: config.protocol
     }
   end
 
@@ -164,7 +167,8 @@ defmodule Palladion.Doctor do
       session_cache: tls.session_cache != nil,
       expiry_warning: expiry_warning(config.tls),
       login: config.auth != nil,
-      by_certificate: tls.cert_chain != [] and by_certificate?(native.auth)
+      by_certificate: tls.cert_chain != [] and by_certificate?(native.auth),
+      protocol: config.protocol
     }
   end
 

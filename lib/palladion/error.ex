@@ -7,7 +7,10 @@ defmodule Palladion.Error do
     * `message`: what the server says, or what is wrong
     * `details`: the fields that the reason has
 
-  Bound values never appear in it. Where a node is concerned, `details.node` is its host id.
+  Bound values never appear in it. Where a node is concerned, `details.node` is its host id. Of an
+  error that the server sent, `details.tracing_id` is for `Palladion.trace/3`, if the request was traced
+  (`tracing: true`), and `details.warnings` is a list of what the server warned of, if it did: statements
+  that it quotes there are cut off.
 
   | reason | code | details |
   |---|---|---|
@@ -18,25 +21,35 @@ defmodule Palladion.Error do
   | `:overloaded` | `0x1001` | |
   | `:is_bootstrapping` | `0x1002` | |
   | `:truncate_error` | `0x1003` | |
-  | `:write_timeout` | `0x1100` | `consistency`, `received`, `required`, `write_type` |
+  | `:write_timeout` | `0x1100` | `consistency`, `received`, `required`, `write_type`, and `contentions` of a conditional update that others contended with |
   | `:read_timeout` | `0x1200` | `consistency`, `received`, `required`, `data_present` |
-  | `:read_failure` | `0x1300` | as `:read_timeout`, and `failures` |
+  | `:read_failure` | `0x1300` | as `:read_timeout`, and `failures`, with protocol v5 also `reasons` |
   | `:function_failure` | `0x1400` | `keyspace`, `function`, `argument_types` |
-  | `:write_failure` | `0x1500` | as `:write_timeout`, and `failures` |
+  | `:write_failure` | `0x1500` | as `:write_timeout`, and `failures`, with protocol v5 also `reasons` |
+  | `:cdc_write_failure` | `0x1600` | |
+  | `:cas_write_unknown` | `0x1700` | `consistency`, `received`, `required` |
   | `:syntax_error` | `0x2000` | |
   | `:unauthorized` | `0x2100` | |
   | `:invalid` | `0x2200`, or none if `Palladion.schema/2` finds no such keyspace | `keyspace`, without a code |
   | `:config_error` | `0x2300` | |
   | `:already_exists` | `0x2400` | `keyspace`, `table` |
   | `:unprepared` | `0x2500` | |
+  | `:rate_limit_error` | the one that the server names | `operation` (`"read"`, `"write"` or `"unknown"`), `by_coordinator` |
   | `:unknown_code` | any other | |
+  | `:unsupported` | | `feature`, `needs` (the first version of the protocol that has it), `version` (the one that is spoken) |
   | `:bad_value` | | `column`, `type`, `problem`, `path`, `index` |
   | `:bad_statement` | | |
   | `:bad_argument` | | |
   | `:decode_failed` | | |
   | `:response_too_large` | | `size`, `max` |
+  | `:trace_unavailable` | | `tracing_id`, `begun`, `timeout` |
 
-  The codes are those of section 9 of the native protocol's specification.
+  An error about one statement of a `Palladion.batch/3` has its place in `details.statement`; the
+  first is 0. `reasons` are pairs of a replica's address and the server's code of what failed there.
+
+  The codes are those of section 9 of the native protocol's specification. `:rate_limit_error` is
+  ScyllaDB's, of a partition that has more requests than its table allows. After
+  `:cas_write_unknown` it isn't known whether a conditional update was applied.
   """
 
   alias Palladion.ConnectionError
@@ -63,6 +76,8 @@ defmodule Palladion.Error do
     0x1300 => :read_failure,
     0x1400 => :function_failure,
     0x1500 => :write_failure,
+    0x1600 => :cdc_write_failure,
+    0x1700 => :cas_write_unknown,
     0x2000 => :syntax_error,
     0x2100 => :unauthorized,
     0x2200 => :invalid,
@@ -74,7 +89,8 @@ defmodule Palladion.Error do
   @unprepared 0x2500
 
   # Kinds that become this exception; all others are a `Palladion.ConnectionError`.
-  @ours [:server, :bad_value, :bad_statement, :bad_argument, :decode_failed, :response_too_large]
+  @ours [:server, :bad_value, :bad_statement, :bad_argument, :unsupported, :decode_failed] ++
+          [:response_too_large]
 
   @doc false
   # The exception of an error as it crosses from the native library.
@@ -89,7 +105,8 @@ defmodule Palladion.Error do
   # Servers quote the place of a syntax error: of a statement with a password that is dropped.
   defp from_native({:server, %{message: message} = fields}, statement) do
     if statement =~ ~r/password/i or message =~ ~r/password/i do
-      from_native({:server, %{fields | message: without_quotes(message)}})
+      fields = %{fields | message: without_quotes(message)}
+      from_native({:server, warnings(fields, &without_quotes/1)})
     else
       from_native({:server, fields})
     end
@@ -104,12 +121,19 @@ defmodule Palladion.Error do
     end
   end
 
+  defp warnings(fields, change), do: Map.replace_lazy(fields, :warnings, &Enum.map(&1, change))
+
   defp from_native({:server, fields}) do
     {code, fields} = Map.pop!(fields, :code)
     {message, details} = Map.pop(fields, :message, "")
 
+    # The server chooses its code when the connection is opened.
+    {rate_limit?, details} = Map.pop(details, :rate_limit, false)
+    details = warnings(details, &warning/1)
+
     %__MODULE__{
-      reason: Map.get(@reasons, code, :unknown_code),
+      reason:
+        if(rate_limit?, do: :rate_limit_error, else: Map.get(@reasons, code, :unknown_code)),
       code: code,
       message: message,
       details: Palladion.Node.put_host_id(details)
@@ -120,9 +144,26 @@ defmodule Palladion.Error do
     %__MODULE__{reason: :bad_value, message: bad_value(fields), details: fields}
   end
 
+  defp from_native({:unsupported, %{feature: feature, needs: needs, version: version} = fields}) do
+    message =
+      "#{feature} needs version #{needs} of the native protocol, and version #{version} is spoken"
+
+    %__MODULE__{reason: :unsupported, message: message, details: fields}
+  end
+
   defp from_native({kind, fields}) do
     detail = Map.get(fields, :detail) || Map.get(fields, :argument) || ""
     %__MODULE__{reason: kind, message: to_string(detail), details: fields}
+  end
+
+  @doc false
+  # Servers quote a statement that read too much, with the values that were bound.
+  @spec warning(String.t()) :: String.t()
+  def warning(text) do
+    case String.split(text, "for query", parts: 2) do
+      [before, _quoted] -> before <> "for a query that is not shown"
+      [whole] -> whole
+    end
   end
 
   @doc false
@@ -141,17 +182,24 @@ defmodule Palladion.Error do
     "the server's answer can't be read, though the request may have been carried out: #{message}"
   end
 
-  # Of the schema that was read: no server has refused anything.
-  def message(%__MODULE__{code: nil, reason: :invalid, message: message}), do: message
+  # Of what was read: no server has refused anything.
+  def message(%__MODULE__{code: nil, reason: reason, message: message})
+      when reason in [:invalid, :trace_unavailable],
+      do: message
 
-  def message(%__MODULE__{code: nil, reason: reason, message: message}) do
-    "request not sent (#{reason}): #{message}"
+  def message(%__MODULE__{code: nil, reason: reason, message: message} = error) do
+    "request not sent (#{reason})#{place(error)}: #{message}"
   end
 
-  def message(%__MODULE__{code: code, reason: reason, message: message}) do
+  def message(%__MODULE__{code: code, reason: reason, message: message} = error) do
     code = code |> Integer.to_string(16) |> String.pad_leading(4, "0")
-    "server refused the request (#{reason}, code 0x#{code}): #{message}"
+    "server refused the request (#{reason}, code 0x#{code})#{place(error)}: #{message}"
   end
+
+  defp place(%{details: %{statement: index}}),
+    do: ", statement #{index} of the batch (the first is 0)"
+
+  defp place(_error), do: ""
 
   defp bad_value(%{problem: "wrong_count", expected: expected}) do
     "the statement has #{expected} bind markers, and the values are more, fewer, or no list or map"

@@ -8,10 +8,11 @@ defmodule Palladion.Prepared do
   """
 
   @enforce_keys [:cluster, :id, :statement, :bind, :columns]
-  defstruct [:cluster, :id, :statement, :bind, :columns]
+  defstruct [:cluster, :id, :statement, :keyspace, :bind, :columns]
 
   @typedoc """
     * `statement`: its text
+    * `keyspace`: the keyspace that was given for it, or `nil` for the one in use
     * `bind`: name and type of each bind marker, in order
     * `columns`: name and type of each column of its results
     * `id`: the server's name for it
@@ -20,6 +21,7 @@ defmodule Palladion.Prepared do
           cluster: Palladion.name(),
           id: binary(),
           statement: String.t(),
+          keyspace: String.t() | nil,
           bind: [{String.t(), String.t()}],
           columns: [{String.t(), String.t()}]
         }

@@ -6,34 +6,43 @@ defmodule Palladion.Request do
   # After a call returns, no message of it exists or will: a request is either claimed by its
   # answer, which is then received, or cancelled, which keeps its answer away.
 
-  alias Palladion.{Cluster, ConnectionError, Error, Native, Node, Pending, Prepared}
-  alias Palladion.Cluster.NodeTable
-  alias Palladion.Encoder.Values
-  alias Palladion.Request.{Operation, Report, Retry, SchemaAgreement}
+  alias Palladion.{Cluster, ConnectionError, Error, Native, Pending, Prepared}
+  alias Palladion.Request.{Operation, Remedy, Report, Retry, SchemaAgreement, Status}
   alias Palladion.{RequestOptions, Result}
   alias Palladion.Telemetry.Span
-
-  # Rounds of preparing, and of connections lost before anything was sent, for one request.
-  @max_rounds 32
 
   @doc false
   def query(name, statement, values, options) do
     with_cluster(name, fn entry ->
       {timeout, native, attempts} = RequestOptions.build(entry, options)
-      operation = Operation.new(statement, values, native)
-      context = context(entry, operation, timeout, attempts)
+      operation = Operation.new(statement, values, native, entry.timestamps)
+      ask(entry, operation, timeout, attempts)
+    end)
+  end
 
-      watched(context, fn ->
-        context |> run(operation, 1, 1) |> finish(context, operation)
-      end)
+  @doc false
+  def batch(name, statements, options) do
+    with_cluster(name, fn entry ->
+      {type, {timeout, native, attempts}} = RequestOptions.build_batch(entry, options)
+      operation = Operation.batch(statements, type, native, entry.timestamps)
+      ask(entry, operation, timeout, attempts)
+    end)
+  end
+
+  defp ask(entry, operation, timeout, attempts) do
+    context = context(entry, operation, timeout, attempts)
+
+    watched(context, fn ->
+      context |> run(operation, 1, 1) |> finish(context, operation)
     end)
   end
 
   @doc false
   def prepare(name, statement, options) do
     with_cluster(name, fn entry ->
-      {timeout, _native, attempts} = RequestOptions.build(entry, options)
-      operation = {:prepare, statement, nil}
+      {timeout, native, attempts} = RequestOptions.build(entry, options)
+      keyspace = RequestOptions.keyspace(native)
+      operation = {:prepare, statement, keyspace, nil}
       context = context(entry, operation, timeout, attempts)
 
       watched(context, fn ->
@@ -45,6 +54,7 @@ defmodule Palladion.Request do
               cluster: entry.name,
               id: id,
               statement: statement,
+              keyspace: keyspace,
               bind: bind,
               columns: columns
             }
@@ -63,7 +73,7 @@ defmodule Palladion.Request do
   def submit(name, statement, values, options) do
     with_cluster(name, fn entry ->
       {timeout, native, attempts} = RequestOptions.build(entry, options)
-      operation = Operation.new(statement, values, native)
+      operation = Operation.new(statement, values, native, entry.timestamps)
       context = context(entry, operation, timeout, attempts)
       watched(context, fn -> submit_until_sent(context, operation, 1) end)
     end)
@@ -74,16 +84,7 @@ defmodule Palladion.Request do
 
     case native_submit(operation, context.entry.handle, ref) do
       {:ok, request} ->
-        until = attempt_deadline(context)
-
-        {:ok,
-         %Pending{
-           owner: self(),
-           ref: ref,
-           request: request,
-           until: until,
-           retry: {context, operation, round}
-         }}
+        {:ok, pending(context, operation, round, ref, request)}
 
       {:error, error} ->
         case remedy(context, operation, error, round) do
@@ -91,6 +92,46 @@ defmodule Palladion.Request do
           {_error_or_final, error} -> failed(context, error, operation, 1)
         end
     end
+  end
+
+  @doc false
+  # As `submit/4` where that waits for nothing. Else nothing was asked for, and nothing is told of it:
+  # the caller has something better to do than to wait, and asks again.
+  def prefetch(name, statement, values, options) do
+    case Cluster.fetch(name) do
+      {:ok, entry} ->
+        {timeout, native, attempts} = RequestOptions.build(entry, options)
+        operation = Operation.new(statement, values, native, entry.timestamps)
+        submit_at_once(untold(entry, timeout, attempts), operation, 1)
+
+      :error ->
+        :not_now
+    end
+  end
+
+  defp submit_at_once(context, operation, round) do
+    ref = make_ref()
+
+    case native_submit(operation, context.entry.handle, ref) do
+      {:ok, request} ->
+        {:ok, context |> told(operation) |> pending(operation, round, ref, request)}
+
+      {:error, error} ->
+        case Remedy.of(operation, error, round) do
+          {:retry, operation} -> submit_at_once(context, operation, round + 1)
+          _it_takes_time -> :not_now
+        end
+    end
+  end
+
+  defp pending(context, operation, round, ref, request) do
+    %Pending{
+      owner: self(),
+      ref: ref,
+      request: request,
+      until: attempt_deadline(context),
+      retry: {context, operation, round}
+    }
   end
 
   @doc false
@@ -102,8 +143,10 @@ defmodule Palladion.Request do
     if Native.is_over(request) do
       {:error, ConnectionError.from_native({:already_awaited, %{}})}
     else
+      until = earlier(pending.until, context.deadline)
+
       watched(context, fn ->
-        reply = receive_until(ref, request, earlier(pending.until, context.deadline), context)
+        {context, reply} = receive_until(ref, request, until, context)
         context |> settle(operation, reply, round, 1) |> finish(context, operation)
       end)
     end
@@ -126,15 +169,24 @@ defmodule Palladion.Request do
       else: %{context | deadline: deadline, timeout: timeout}
   end
 
+  # Of an answer that is there already nobody knows how long it took.
   defp receive_until(ref, request, until, context) do
     receive do
-      {^ref, reply} ->
-        # Noted, so that a second `await` doesn't wait for it.
-        Native.cancel(request)
-        reply
+      {^ref, reply} -> {Report.untimed(context), taken(request, reply)}
     after
-      remaining(until) -> give_up(ref, request, context)
+      0 ->
+        receive do
+          {^ref, reply} -> {context, taken(request, reply)}
+        after
+          remaining(until) -> {context, give_up(ref, request, context)}
+        end
     end
+  end
+
+  # Noted, so that a second `await` doesn't wait for it.
+  defp taken(request, reply) do
+    Native.cancel(request)
+    reply
   end
 
   @doc false
@@ -142,7 +194,7 @@ defmodule Palladion.Request do
     must_be_own(pending)
 
     unless Native.is_over(request) do
-      stopped(context, %{error: ConnectionError.from_native({:cancelled, %{}}), attempts: 1})
+      stopped(context, %{cancelled?: true, attempts: 1})
     end
 
     case Native.cancel(request) do
@@ -162,7 +214,7 @@ defmodule Palladion.Request do
           :ok
 
         {:error, error} ->
-          {:error, exception(explain_timeout(error, context), :wait_ready, timeout)}
+          {:error, exception(Status.explain_timeout(error, context.entry), :wait_ready, timeout)}
       end
     end)
   end
@@ -178,70 +230,17 @@ defmodule Palladion.Request do
   end
 
   @doc false
-  def status(name) do
-    with {:ok, status} <- ask(name, &Native.cluster_status/1) do
-      endpoints = Enum.map(status.endpoints, &endpoint/1)
-      control = status.control && connection(status.control)
-      last_error = last_error(status.last_error)
-      {:ok, %{status | endpoints: endpoints, control: control, last_error: last_error}}
-    end
-  end
-
-  defp endpoint(endpoint) do
-    %{
-      endpoint
-      | node: Node.host_id(endpoint.node),
-        connections: Enum.map(endpoint.connections, &connection/1),
-        last_error: last_error(endpoint.last_error)
-    }
-  end
-
-  defp connection(connection), do: %{connection | node: Node.host_id(connection.node)}
-
-  defp last_error(nil), do: nil
-  defp last_error(error), do: ConnectionError.from_native(error)
+  def status(name), do: with_cluster(name, &Status.status/1)
 
   @doc false
-  def nodes(name) do
-    with_cluster(name, fn entry ->
-      with {:ok, status} <- status(name) do
-        pools = Map.new(status.endpoints, &{&1.node, &1})
-        all = NodeTable.all(entry.table)
-
-        nodes =
-          for {id, node} <- all, do: with_state(node, pools, NodeTable.lost?(entry.table, id))
-
-        {:ok, Enum.sort_by(nodes, & &1.host_id)}
-      end
-    end)
-  end
-
-  defp with_state(node, pools, lost?) do
-    case Map.fetch(pools, node.host_id) do
-      {:ok, pool} ->
-        %{node | state: state(pool, lost?), connections: length(pool.connections)}
-
-      :error ->
-        %{node | connections: 0}
-    end
-  end
-
-  defp state(%{connections: [_ | _]}, _lost?), do: :up
-  defp state(%{last_error: nil}, false), do: :connecting
-  defp state(_pool, _lost?), do: :down
+  def nodes(name), do: with_cluster(name, &Status.nodes/1)
 
   @doc false
-  def stats(name), do: ask(name, &Native.cluster_stats/1)
+  def stats(name), do: with_cluster(name, &Status.stats/1)
 
-  # Something that the handle answers at once.
-  defp ask(name, fun) do
-    with_cluster(name, fn entry ->
-      case fun.(entry.handle) do
-        {:ok, answer} -> {:ok, answer}
-        {:error, error} -> {:error, exception(error, :ask, nil)}
-      end
-    end)
-  end
+  @doc false
+  # How long a request may take where it doesn't say so itself.
+  def timeout(name), do: with_cluster(name, &{:ok, &1.timeout})
 
   defp with_cluster(name, fun) do
     case Cluster.fetch(name) do
@@ -254,19 +253,12 @@ defmodule Palladion.Request do
   end
 
   # What the attempts of a request have in common.
-  defp context(entry, operation, timeout, attempts) do
-    %{
-      entry: entry,
-      deadline: deadline(timeout),
-      timeout: timeout,
-      attempts: attempts,
-      span: if(entry.telemetry, do: Report.start(entry, operation, attempts))
-    }
-  end
+  defp context(entry, operation, timeout, attempts),
+    do: entry |> untold(timeout, attempts) |> told(operation)
 
-  defp plain_context(entry, timeout) do
-    attempts = %{entry.attempts | timeout: nil}
+  defp plain_context(entry, timeout), do: untold(entry, timeout, %{entry.attempts | timeout: nil})
 
+  defp untold(entry, timeout, attempts) do
     %{
       entry: entry,
       deadline: deadline(timeout),
@@ -275,6 +267,11 @@ defmodule Palladion.Request do
       span: nil
     }
   end
+
+  defp told(%{entry: %{telemetry: false}} = context, _operation), do: context
+
+  defp told(%{entry: entry, attempts: attempts} = context, operation),
+    do: %{context | span: Report.start(entry, operation, attempts)}
 
   # What is raised in it, as by an encoder of the user's, is told as well.
   defp watched(%{span: nil}, fun), do: fun.()
@@ -359,7 +356,7 @@ defmodule Palladion.Request do
   defp attempt_deadline(%{attempts: %{timeout: nil}}), do: :infinity
   defp attempt_deadline(%{attempts: %{timeout: timeout}}), do: deadline(timeout)
 
-  defp native_submit({:execute, key, values, native, _statement}, handle, ref) do
+  defp native_submit({:execute, key, values, native, _statement, _keyspace}, handle, ref) do
     with :dirty <- Native.submit_execute(handle, ref, key, values, native) do
       Native.submit_execute_dirty(handle, ref, key, values, native)
     end
@@ -371,9 +368,19 @@ defmodule Palladion.Request do
     end
   end
 
-  defp native_submit({:prepare, statement, route}, handle, ref) do
-    with :dirty <- Native.submit_prepare(handle, ref, statement, route) do
-      Native.submit_prepare_dirty(handle, ref, statement, route)
+  # Servers do nothing for it, and don't say so.
+  defp native_submit({:batch, _type, [], _native, _given}, _handle, _ref),
+    do: {:error, {:bad_statement, %{detail: "a batch needs at least one statement"}}}
+
+  defp native_submit({:batch, type, statements, native, _given}, handle, ref) do
+    with :dirty <- Native.submit_batch(handle, ref, type, statements, native) do
+      Native.submit_batch_dirty(handle, ref, type, statements, native)
+    end
+  end
+
+  defp native_submit({:prepare, statement, keyspace, route}, handle, ref) do
+    with :dirty <- Native.submit_prepare(handle, ref, statement, keyspace, route) do
+      Native.submit_prepare_dirty(handle, ref, statement, keyspace, route)
     end
   end
 
@@ -382,49 +389,34 @@ defmodule Palladion.Request do
 
   # What can be done about an error that is no node's fault: another round, after what it needed.
   # `:final` is an error that the retry policy has been asked about already.
-  defp remedy(_context, _operation, error, round) when round >= @max_rounds, do: {:error, error}
-
-  defp remedy(context, operation, error, _round) do
-    case {error, Error.unprepared(error)} do
-      {_error, {:ok, node}} when elem(operation, 0) == :execute ->
-        prepare_again(context, operation, node)
-
-      {{:bad_value, %{problem: "wrong_type"}}, _} when elem(operation, 0) == :execute ->
-        encode_structs(operation, error)
-
-      {{:no_connection, _fields}, _} ->
-        wait_for_connection(context, operation, error)
-
-      {{kind, %{sent: false}}, _} when kind not in [:timeout, :attempt_timeout] ->
-        {:retry, operation}
-
-      _ ->
-        {:error, error}
+  defp remedy(context, operation, error, round) do
+    case Remedy.of(operation, error, round) do
+      {:retry, operation} -> {:retry, operation}
+      {:retry_in, ms, operation} -> pause(context, ms, operation)
+      {:prepare, prepare, at} -> prepare_again(context, operation, prepare, at)
+      :wait -> wait_for_connection(context, operation, error)
+      :none -> {:error, error}
     end
   end
 
-  # A value that the native library does not know may be a struct that encodes itself.
-  defp encode_structs(operation, error) do
-    case Values.expand(elem(operation, 2)) do
-      {:ok, values} -> {:retry, put_elem(operation, 2, values)}
-      :unchanged -> {:error, error}
-    end
+  defp pause(%{deadline: deadline}, ms, operation) do
+    Process.sleep(earlier(ms, remaining(deadline)))
+    {:retry, operation}
   end
 
-  # Another node than the one that said so would not know better.
-  defp prepare_again(context, {:execute, key, _values, _native, statement} = operation, node) do
-    prepare = {:prepare, statement, node && {:first, node}}
-
+  defp prepare_again(context, operation, prepare, at) do
     case run(%{context | span: nil}, prepare, 1, 1) do
-      {:ok, {:prepared, id, _bind, _columns}, _attempt} ->
-        # The id is another one where the keyspace in use is.
-        key = if elem(key, 0) == :id, do: {:id, id}, else: key
-        {:retry, put_elem(operation, 1, key)}
+      {:ok, {:prepared, id, _bind, _columns}, attempt} ->
+        {:retry, Remedy.prepared(operation, prepare, at, id, attempt)}
 
       {:error, error, _attempt} ->
-        {:final, unsent(error)}
+        {:final, error |> unsent() |> of_statement(at)}
     end
   end
+
+  # As all errors about one statement of a batch.
+  defp of_statement(error, nil), do: error
+  defp of_statement({kind, fields}, at), do: {kind, Map.put(fields, :statement, at)}
 
   # What was sent was not the request itself.
   defp unsent({kind, %{sent: _} = fields}), do: {kind, %{fields | sent: false}}
@@ -434,34 +426,10 @@ defmodule Palladion.Request do
   defp wait_for_connection(context, operation, error) do
     case call(%{context | attempts: %{context.attempts | timeout: nil}}, :wait_ready) do
       :ok -> {:retry, operation}
-      {:error, {:timeout, _fields}} -> {:error, explain_timeout(error, context)}
+      {:error, {:timeout, _fields}} -> {:error, Status.explain_timeout(error, context.entry)}
       {:error, _error} = final -> final
     end
   end
-
-  # Waiting for a connection in vain says why there is none.
-  defp explain_timeout({kind, fields}, context) when kind in [:timeout, :no_connection] do
-    fields = Map.drop(fields, [:sent, :node])
-
-    case Native.cluster_status(context.entry.handle) do
-      {:ok, status} -> no_connection(fields, status, context.entry)
-      {:error, _closed} -> {kind, fields}
-    end
-  end
-
-  defp explain_timeout(error, _context), do: error
-
-  defp no_connection(fields, %{endpoints: [], control: control}, entry) when control != nil do
-    case NodeTable.datacenters(entry.table) do
-      [] -> {:no_connection, fields}
-      datacenters -> {:no_local_nodes, Map.put(fields, :datacenters, datacenters)}
-    end
-  end
-
-  defp no_connection(fields, %{last_error: nil}, _entry), do: {:no_connection, fields}
-
-  defp no_connection(fields, %{last_error: last}, _entry),
-    do: {:no_connection, Map.put(fields, :last_error, last)}
 
   # The end of a request
 

@@ -18,6 +18,7 @@ defmodule Palladion.Result do
             keyspace: nil,
             schema_change: nil,
             schema_agreement: nil,
+            custom_payload: %{},
             warnings: [],
             tracing_id: nil
 
@@ -32,8 +33,10 @@ defmodule Palladion.Result do
     * `schema_change`: what a schema statement changed
     * `schema_agreement`: after a schema statement, whether all nodes that are up had the new
       schema within `schema_agreement:`; `nil` if that was not waited for
+    * `custom_payload`: what the server's own query handler adds to its answer: binaries by name,
+      `nil` where it says so; `%{}` without one
     * `warnings`: what the server warns of
-    * `tracing_id`: the trace's id, if one was asked for
+    * `tracing_id`: the trace's id, if one was asked for (`tracing: true`)
   """
   @type t :: %__MODULE__{
           kind: :rows | :void | :set_keyspace | :schema_change,
@@ -44,41 +47,107 @@ defmodule Palladion.Result do
           keyspace: String.t() | nil,
           schema_change: map() | nil,
           schema_agreement: boolean() | nil,
+          custom_payload: %{String.t() => binary() | nil},
           warnings: [String.t()],
           tracing_id: String.t() | nil
         }
 
+  @applied "[applied]"
+
+  @doc """
+  Whether a conditional update (`IF ...`) was applied.
+
+      {:ok, result} =
+        Palladion.query(MyApp.DB, "INSERT INTO shop.users (id, name) VALUES (?, ?) IF NOT EXISTS", [7, "Ada"])
+
+      Palladion.Result.applied?(result)
+
+  It's `true` for everything else, and works with all forms of `rows:`.
+
+      iex> rows = [%{"[applied]" => false, "id" => 7, "name" => "Bob"}]
+      iex> columns = ["[applied]", "id", "name"]
+      iex> Palladion.Result.applied?(%Palladion.Result{kind: :rows, columns: columns, rows: rows})
+      false
+  """
+  @spec applied?(t()) :: boolean()
+  def applied?(%__MODULE__{columns: [@applied | _], rows: rows}), do: first_value(rows) != false
+  def applied?(%__MODULE__{}), do: true
+
+  defp first_value([row | _rows]) when is_list(row), do: hd(row)
+  defp first_value([row | _rows]) when is_tuple(row), do: elem(row, 0)
+  defp first_value([row | _rows]), do: value(row)
+  # One map of lists.
+  defp first_value(%{} = columns), do: columns |> value() |> List.first()
+  defp first_value([]), do: nil
+
+  # As an atom, if that was asked for and there is one.
+  defp value(%{@applied => value}), do: value
+  defp value(%{"[applied]": value}), do: value
+
+  @doc """
+  The row that stood in the way of a conditional update, without the column `[applied]`.
+
+      iex> rows = [%{"[applied]" => false, "id" => 7, "name" => "Bob"}]
+      iex> columns = ["[applied]", "id", "name"]
+      iex> Palladion.Result.current_row(%Palladion.Result{kind: :rows, columns: columns, rows: rows})
+      %{"id" => 7, "name" => "Bob"}
+
+  It has the form that `rows:` asked for; with `:columns` it is a map of names to values. It's
+  `nil` if the update was applied, or if there is no row. A batch may have several in its `rows`: this is
+  the first.
+  """
+  @spec current_row(t()) :: map() | list() | tuple() | nil
+  def current_row(%__MODULE__{columns: [@applied, _another | _], rows: rows} = result),
+    do: if(applied?(result), do: nil, else: first_row(rows))
+
+  def current_row(%__MODULE__{}), do: nil
+
+  defp first_row([[_applied | row] | _rows]), do: row
+  defp first_row([row | _rows]) when is_tuple(row), do: Tuple.delete_at(row, 0)
+  defp first_row([row | _rows]), do: without_applied(row)
+
+  defp first_row(columns) do
+    for {name, [value | _values]} <- without_applied(columns), into: %{}, do: {name, value}
+  end
+
+  defp without_applied(map), do: Map.drop(map, [@applied, :"[applied]"])
+
   @doc false
   # Of the tuple that the native library sends.
-  def from_native({:rows, columns, rows, num_rows, paging_state, warnings, tracing_id, _node}) do
+  def from_native(
+        {:rows, columns, rows, num_rows, paging_state, payload, warnings, tracing_id, _node}
+      ) do
     %__MODULE__{
       kind: :rows,
       columns: columns,
       rows: rows,
       num_rows: num_rows,
       paging_state: paging_state,
+      custom_payload: payload,
       warnings: warnings,
       tracing_id: tracing_id
     }
   end
 
-  def from_native({:void, warnings, tracing_id, _node}) do
-    %__MODULE__{warnings: warnings, tracing_id: tracing_id}
+  def from_native({:void, payload, warnings, tracing_id, _node}) do
+    %__MODULE__{custom_payload: payload, warnings: warnings, tracing_id: tracing_id}
   end
 
-  def from_native({:set_keyspace, keyspace, warnings, tracing_id, _node}) do
+  def from_native({:set_keyspace, keyspace, payload, warnings, tracing_id, _node}) do
     %__MODULE__{
       kind: :set_keyspace,
       keyspace: keyspace,
+      custom_payload: payload,
       warnings: warnings,
       tracing_id: tracing_id
     }
   end
 
-  def from_native({:schema_change, change, warnings, tracing_id, _node}) do
+  def from_native({:schema_change, change, payload, warnings, tracing_id, _node}) do
     %__MODULE__{
       kind: :schema_change,
       schema_change: change,
+      custom_payload: payload,
       warnings: warnings,
       tracing_id: tracing_id
     }

@@ -24,7 +24,8 @@ defmodule Palladion.RetryPolicy do
   doesn't guess:
 
     * a request with `idempotent: true` is, and one with `idempotent: false` is not
-    * without this option a `SELECT` is, and nothing else
+    * without this option a `SELECT` is, and nothing else: no batch
+    * a batch of counters never is
 
   Updates that set columns to given values are idempotent, as are deletes. These are not: counter
   updates, appending to a list, conditional updates (`IF …`), and values that come from `now()`
@@ -125,17 +126,23 @@ defmodule Palladion.RetryPolicy do
   def idempotent?(_statement, said) when is_boolean(said), do: said
   def idempotent?(statement, nil), do: select?(statement)
 
-  defp select?(<<space, rest::binary>>) when space in [?\s, ?\t, ?\n, ?\r, ?\f, ?\v],
+  @doc false
+  # Whether a statement reads, and does nothing else.
+  @spec select?(term()) :: boolean()
+  def select?(<<space, rest::binary>>) when space in [?\s, ?\t, ?\n, ?\r, ?\f, ?\v],
     do: select?(rest)
 
-  defp select?("--" <> rest), do: select?(skip(rest, ["\n", "\r"]))
-  defp select?("//" <> rest), do: select?(skip(rest, ["\n", "\r"]))
-  defp select?("/*" <> rest), do: select?(skip(rest, "*/"))
+  def select?("--" <> rest), do: select?(skip(rest, ["\n", "\r"]))
+  def select?("//" <> rest), do: select?(skip(rest, ["\n", "\r"]))
+  def select?("/*" <> rest), do: select?(skip(rest, "*/"))
 
-  defp select?(<<word::binary-6, rest::binary>>),
-    do: String.upcase(word, :ascii) == "SELECT" and word_ends?(rest)
+  # Not by way of another text: it's asked of every write, too.
+  def select?(<<s, e, l, e2, c, t, rest::binary>>)
+      when s in [?S, ?s] and e in [?E, ?e] and l in [?L, ?l] and e2 in [?E, ?e] and
+             c in [?C, ?c] and t in [?T, ?t],
+      do: word_ends?(rest)
 
-  defp select?(_other), do: false
+  def select?(_other), do: false
 
   defp skip(text, ending) do
     case :binary.split(text, ending) do

@@ -12,8 +12,10 @@ defmodule Palladion.Telemetry do
   process of the cluster.
 
   An `{:error, _}` that a request returns is a `:stop` with `result: :error`; `:exception` is for
-  what the call itself raises. A request of `Palladion.submit/4` that is never awaited nor
-  cancelled has no `:stop`. One that changes the schema ends when the nodes agree on it, or don't in
+  what the call itself raises. A request that is cancelled, as the page that a stream left early had
+  asked for, has `result: :cancelled`: it is no failure. One of `Palladion.submit/4` that is never
+  awaited nor cancelled has no `:stop`; whose answer is there before it is awaited is never told as
+  slow. One that changes the schema ends when the nodes agree on it, or don't in
   time. Bound values are in no event. Of statements about roles and users
   every literal but the name is replaced by `'***'`; so is what isn't recognised.
 
@@ -79,7 +81,7 @@ defmodule Palladion.Telemetry do
   def metrics, do: Metrics.all()
 
   @doc """
-  Logs requests that failed or were slow, and retries, in a line each; and if it is asked to, what
+  Logs requests that failed, were slow or made the server warn, and retries, in a line each; and if it is asked to, what
   happens to nodes and connections.
 
       Palladion.Telemetry.attach_default_logger()
@@ -88,8 +90,8 @@ defmodule Palladion.Telemetry do
 
   Takes a level, or options:
 
-    * `:level` – of all lines, an atom (default: `:warning` for what failed, was slow or was lost,
-      `:info` for the rest)
+    * `:level` – of all lines, an atom (default: `:warning` for what failed, was slow, was warned of
+      or was lost, `:info` for the rest)
     * `:only` – a list of `:requests`, `:retries`, `:nodes`, `:connections` and `:tls` (default:
       `[:requests, :retries]`, for the cluster logs nodes and connections that failed itself,
       the same failure not more than once a minute, and certificates that expire)

@@ -131,6 +131,15 @@ defmodule Palladion.Cluster.Server do
     tell(state, ConnectionError.from_native(error), "; those there are serve until they expire")
   end
 
+  defp handle_event({:protocol_lowered, lowered}, state) do
+    Logger.warning(
+      "Palladion #{state.label}: #{lowered.endpoint} speaks no newer version of the protocol than " <>
+        "#{lowered.to}; all connections change from #{lowered.from} to it"
+    )
+
+    state
+  end
+
   defp handle_event(_other, state), do: state
 
   # One that ended soon is a failure, too.

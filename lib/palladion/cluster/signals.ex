@@ -108,6 +108,17 @@ defmodule Palladion.Cluster.Signals do
     Telemetry.execute([:node, event], now(), Map.put(metadata, :cluster, source.cluster))
   end
 
+  def emit({:protocol_lowered, info}, source) do
+    metadata = %{
+      cluster: source.cluster,
+      endpoint: info.endpoint,
+      protocol_version: info.to,
+      previous_protocol_version: info.from
+    }
+
+    Telemetry.execute([:protocol, :lowered], now(), metadata)
+  end
+
   def emit(_other, _source), do: :ok
 
   defp sessions(info, change, more, source) do

@@ -19,6 +19,9 @@ defmodule Palladion.Config.Keyspaces do
   @levels [:local_quorum, :local_one, :one]
   @refused [:any, :two, :three, :quorum, :all, :each_quorum]
 
+  # It has no newer one, and so need not be asked.
+  @protocol [version: 4]
+
   # A table takes seconds to be made, and longer where it is in several regions.
   @schema_agreement [timeout: 60_000, interval: 1_000]
 
@@ -51,7 +54,8 @@ defmodule Palladion.Config.Keyspaces do
       options
       |> Keyword.put(:auth, with_region(auth, region))
       |> Keyword.put(:tls, tls)
-      |> Keyword.put(:schema_agreement, schema_agreement(options))
+      |> Keyword.put(:schema_agreement, section(@schema_agreement, options, :schema_agreement))
+      |> Keyword.put(:protocol, section(@protocol, options, :protocol))
       |> Enum.reject(&(&1 == {:local_datacenter, nil}))
 
     preset = [
@@ -248,9 +252,9 @@ defmodule Palladion.Config.Keyspaces do
 
   # The rest
 
-  defp schema_agreement(options) do
-    given = Keyword.get(options, :schema_agreement, [])
-    if Keyword.keyword?(given), do: Keyword.merge(@schema_agreement, given), else: given
+  defp section(preset, options, name) do
+    given = Keyword.get(options, name, [])
+    if Keyword.keyword?(given), do: Keyword.merge(preset, given), else: given
   end
 
   defp consistency(level) when level in @refused do

@@ -16,6 +16,7 @@ defmodule Palladion.Config.OtherNames do
     backoff_min: "reconnect: [min: ...]",
     backoff_type: "reconnect: [policy: ...]",
     boto_session: "auth: [sigv4: ...]",
+    compressor: "protocol: [compression: :lz4] or [compression: :snappy]",
     encryption: "tls: true",
     endpoint_factory: "endpoint_resolver: ...",
     hosts: "contact_points: [...]",
@@ -41,11 +42,13 @@ defmodule Palladion.Config.OtherNames do
     ssl_context: "tls: [...]",
     ssl_options: "tls: [...]",
     ssl_opts: "tls: [...]",
+    timestamp_generator: "client_timestamps: ...",
     tls_options: "tls: [...]",
     tls_session_cache_enabled: "tls: [session_cache: false] or [...]",
     tls_session_cache_size: "tls: [session_cache: [size: ...]]",
     tls_session_cache_ttl: "tls: [session_cache: [ttl: ...]]",
-    transport_options: "tls: [...]"
+    transport_options: "tls: [...]",
+    use_client_timestamp: "client_timestamps: ..."
   }
 
   # Within tls:, what :ssl and the Python drivers have there.
@@ -80,6 +83,12 @@ defmodule Palladion.Config.OtherNames do
     tls_session_cache_size: "session_cache: [size: ...]",
     tls_session_cache_ttl: "session_cache: [ttl: ...]",
     verify_mode: "verify: :verify_peer or :verify_none"
+  }
+
+  # Within protocol:.
+  @protocol_names %{
+    compressor: "compression: :lz4 or :snappy",
+    protocol_version: "version: ..."
   }
 
   @no_callback "there is no callback in a handshake; pinned:, cacerts: and verify_hostname: say " <>
@@ -179,9 +188,20 @@ defmodule Palladion.Config.OtherNames do
   @doc false
   # For an option at the top.
   @spec hint(atom()) :: String.t() | nil
+  def hint(name) when name in [:lz4, :snappy],
+    do: "it is called protocol: [compression: #{inspect(name)}] here"
+
   def hint(name) when name in [:default_idempotence, :idempotence, :idempotent], do: @idempotence
 
   def hint(name), do: called(@names, name)
+
+  @doc false
+  # For an option within protocol:.
+  @spec protocol(atom()) :: String.t() | nil
+  def protocol(name) when name in [:lz4, :snappy],
+    do: "it is called compression: #{inspect(name)} here"
+
+  def protocol(name), do: called(@protocol_names, name)
 
   @doc false
   # For an option within tls:.

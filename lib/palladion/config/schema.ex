@@ -109,6 +109,13 @@ defmodule Palladion.Config.Schema do
           "The consistency of requests that give none. The default is that of the Java and " <>
             "Python drivers; `:local_quorum` reads what it wrote."
       ],
+      client_timestamps: [
+        type: :boolean,
+        default: true,
+        doc:
+          "Writes get the time of this machine's clock, so that of two writes of this cluster's " <>
+            "callers the later wins. `false`: that of the server that receives them."
+      ],
       timeout: [
         type: {:ms, @any_ms},
         default: 10_000,
@@ -277,9 +284,20 @@ defmodule Palladion.Config.Schema do
   def protocol do
     [
       version: [
-        type: {:in, [4]},
-        default: 4,
-        doc: "The version to speak."
+        type: :any,
+        value: "`3`, `4` or `5`",
+        default_text: "the newest that the servers speak",
+        doc:
+          "The version to speak, and no other. Without it the cluster begins with 5, and goes " <>
+            "down for all of its nodes as soon as one of them speaks no newer one."
+      ],
+      compression: [
+        type: :any,
+        value: "`:lz4` or `:snappy`",
+        default_text: "none",
+        doc:
+          "Compresses what is sent and received. Version 5 has `:lz4` only; with `:snappy` the " <>
+            "newest version is 4. A server that doesn't offer it is an error, and is not used."
       ],
       max_frame_size: [
         type: {:int, 65_536..268_435_456},

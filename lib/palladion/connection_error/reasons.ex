@@ -210,7 +210,18 @@ defmodule Palladion.ConnectionError.Reasons do
     # Protocol
     unsupported_protocol: {
       "the server doesn't speak this version of the protocol",
-      "Palladion speaks version 4: Cassandra 2.2 and later, ScyllaDB, Amazon Keyspaces, DSE."
+      "Palladion speaks versions 3 to 5: Cassandra 2.1 and later, ScyllaDB, Amazon Keyspaces, DSE. " <>
+        "Where protocol: [version: ...] asks for one, leave it out: then the newest that the " <>
+        "server speaks is found."
+    },
+    unsupported_compression: {
+      "the server doesn't offer the compression that is configured",
+      "Take one that it offers as protocol: [compression: ...], or leave that out: then nothing is " <>
+        "compressed."
+    },
+    protocol_changed: {
+      "the request was made for a version of the protocol that is no longer spoken",
+      "A node that speaks only an older one was found meanwhile. Send the request again."
     },
     protocol_error: {
       "the other side broke the protocol",
@@ -243,6 +254,11 @@ defmodule Palladion.ConnectionError.Reasons do
     overloaded: {
       "every connection's queue is full",
       "Send less at a time, or raise pool: [size: ...] or pool: [max_queue: ...]."
+    },
+    not_prepared: {
+      "the cluster forgets the request's statements while they are prepared",
+      "Raise prepared_cache_size: above the number of statements that are used at a time; a " <>
+        "batch may have that many by itself."
     },
     too_many_waiters: {
       "too many callers already wait for the first connection",

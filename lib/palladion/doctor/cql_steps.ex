@@ -10,7 +10,11 @@ defmodule Palladion.Doctor.CQLSteps do
   @doc false
   @spec build(Observations.t(), Observations.probe() | nil) :: [Step.t(), ...]
   def build(seen, %{cql: %{} = cql} = main) do
-    [protocol(cql), authenticator(cql), login(cql.login, cql, main.tls, seen)]
+    [
+      protocol(cql, seen.settings.protocol),
+      authenticator(cql),
+      login(cql.login, cql, main.tls, seen)
+    ]
   end
 
   def build(seen, _main) do
@@ -21,7 +25,9 @@ defmodule Palladion.Doctor.CQLSteps do
 
   # Protocol
 
-  defp protocol(%{supported: supported}) do
+  @newest_first [5, 4, 3]
+
+  defp protocol(%{supported: supported, protocol_version: asked_with}, configured) do
     cql = supported(supported, "CQL_VERSION")
     versions = supported(supported, "PROTOCOL_VERSIONS")
     compression = supported(supported, "COMPRESSION")
@@ -33,19 +39,46 @@ defmodule Palladion.Doctor.CQLSteps do
       "compression: #{join(compression)}"
     ]
 
+    version = version(versions, asked_with, configured)
+
     cond do
       supported == %{} ->
         Step.not_reached(:protocol)
 
-      # Old servers name none.
-      versions == [] or Enum.any?(versions, &String.starts_with?(&1, "4/")) ->
-        Step.new(:protocol, :ok, "protocol version 4", lines: lines, data: data)
-
-      true ->
+      version == nil ->
         failure = {:unsupported_protocol, %{detail: "it speaks #{join(versions)}"}}
         Step.failed(:protocol, failure, lines: lines, data: data)
+
+      missing?(configured.compression, compression) ->
+        details = %{compression: to_string(configured.compression), offered: compression}
+        Step.failed(:protocol, {:unsupported_compression, details}, lines: lines, data: data)
+
+      true ->
+        data = [protocol_version: version] ++ data
+        Step.new(:protocol, :ok, "protocol version #{version}", lines: lines, data: data)
     end
   end
+
+  # The one that a cluster with this configuration would speak. Old servers name none.
+  defp version([], asked_with, _configured), do: asked_with
+
+  defp version(names, _asked_with, configured),
+    do: configured |> wanted() |> Enum.find(&speaks?(names, &1))
+
+  defp wanted(%{version: nil, compression: :snappy}), do: @newest_first -- [5]
+  defp wanted(%{version: nil}), do: @newest_first
+  defp wanted(%{version: version}), do: [version]
+
+  # As "4/v4"; "5/v5-beta" is for those who ask for what isn't finished.
+  defp speaks?(names, version) do
+    Enum.any?(
+      names,
+      &(String.starts_with?(&1, "#{version}/") and not String.ends_with?(&1, "-beta"))
+    )
+  end
+
+  defp missing?(nil, _offered), do: false
+  defp missing?(compression, offered), do: to_string(compression) not in offered
 
   # No server has more of anything.
   @most 100

@@ -3,6 +3,8 @@ defmodule Palladion.Doctor.Observations do
   # Internal: everything that was seen of an endpoint, and what of the configuration it is judged
   # by. The steps of a report are made of this and of nothing else.
 
+  alias Palladion.Config.Protocol
+
   @enforce_keys [:host, :port, :time, :settings]
   defstruct [
     :host,
@@ -34,10 +36,13 @@ defmodule Palladion.Doctor.Observations do
           session_cache: boolean(),
           expiry_warning: pos_integer() | nil,
           login: boolean(),
-          by_certificate: boolean()
+          by_certificate: boolean(),
+          protocol: Protocol.t()
         }
 
-  @typedoc "What `Palladion.Native.probe/2` reports"
+  @typedoc """
+  What `Palladion.Native.probe/2` reports; its `cql` has the `protocol_version` that it was asked with, too.
+  """
   @type probe :: map()
 
   @typedoc "`address` is the one that was probed; `time` is in Unix seconds"

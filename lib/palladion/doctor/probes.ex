@@ -10,6 +10,10 @@ defmodule Palladion.Doctor.Probes do
   @timeouts [:connect_timeout, :tls_timeout, :login_timeout]
   @versions [:"tlsv1.3", :"tlsv1.2"]
 
+  # What is looked for first is that which nearly all servers speak.
+  @usual_version 4
+  @oldest_version 3
+
   @doc false
   # `native` is the configuration as the native library takes it. The allowed versions come
   # first, the newest of them before the others.
@@ -37,7 +41,7 @@ defmodule Palladion.Doctor.Probes do
     {workers, decoders} = Application.threads()
 
     native
-    |> Map.take([:auth, :callbacks, :client_id, :driver_version] ++ @timeouts)
+    |> Map.take([:auth, :callbacks, :client_id, :driver_version, :protocol_version] ++ @timeouts)
     |> Map.merge(%{
       host: host,
       port: port,
@@ -50,8 +54,29 @@ defmodule Palladion.Doctor.Probes do
     })
   end
 
-  # In a process of its own: an answer that came too late would stay in the caller's mailbox.
+  # Without a version a cluster goes down, too. Nobody has logged in by then.
+  defp probe(library, %{protocol_version: nil} = request) do
+    case probe(library, %{request | protocol_version: @usual_version}) do
+      %{error: {:unsupported_protocol, _details}} ->
+        probe(library, %{request | protocol_version: @oldest_version})
+
+      report ->
+        report
+    end
+  end
+
   defp probe(library, request) do
+    case connect(library, request) do
+      %{cql: %{} = cql} = report ->
+        %{report | cql: Map.put(cql, :protocol_version, request.protocol_version)}
+
+      report ->
+        report
+    end
+  end
+
+  # In a process of its own: an answer that came too late would stay in the caller's mailbox.
+  defp connect(library, request) do
     fn -> ask(library, request) end
     |> Task.async()
     |> Task.await(:infinity)

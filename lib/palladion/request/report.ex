@@ -4,33 +4,57 @@ defmodule Palladion.Request.Report do
 
   alias Palladion.{Node, RequestOptions, Telemetry}
   alias Palladion.Cluster.NodeTable
-  alias Palladion.Request.Operation
+  alias Palladion.Request.{Batch, Operation}
   alias Palladion.Telemetry.Span
 
   @doc false
   def start(entry, operation, attempts) do
-    {kind, native, parameterised?} = parts(operation)
+    {kind, parts} = parts(operation)
 
-    Span.start(kind, %{
+    base = %{
       cluster: entry.name,
-      statement: Operation.statement(operation),
-      keyspace: entry.keyspace,
-      parameterised?: parameterised?,
-      consistency: native && RequestOptions.level_name(elem(native, 0)),
-      page_size: native && elem(native, 2),
+      keyspace: Operation.keyspace(operation) || entry.keyspace,
       idempotent: attempts.idempotent,
       slow_after: entry.slow_query_threshold
-    })
+    }
+
+    Span.start(kind, Map.merge(base, parts))
   end
 
-  defp parts({:query, _statement, native}), do: {:query, native, false}
-  defp parts({:prepare, _statement, _route}), do: {:prepare, nil, true}
-  defp parts({:execute, _key, _values, native, _statement}), do: {:query, native, true}
+  defp parts({:query, _statement, native} = operation),
+    do: {:query, query(operation, native, false)}
+
+  defp parts({:execute, _key, _values, native, _statement, _keyspace} = operation),
+    do: {:query, query(operation, native, true)}
+
+  defp parts({:prepare, _statement, _keyspace, _route} = operation),
+    do: {:prepare, %{statement: Operation.statement(operation), parameterised?: true}}
+
+  # It has no pages.
+  defp parts({:batch, _type, _statements, native, given}),
+    do: {:query, Map.put(Batch.describe(given), :consistency, consistency(native))}
+
+  defp query(operation, native, parameterised?) do
+    %{
+      statement: Operation.statement(operation),
+      parameterised?: parameterised?,
+      consistency: consistency(native),
+      page_size: elem(native, 2)
+    }
+  end
+
+  defp consistency(native), do: RequestOptions.level_name(elem(native, 0))
+
+  @doc false
+  # How long it took isn't known, so nobody is told that it was slow.
+  def untimed(%{span: nil} = context), do: context
+  def untimed(%{span: span} = context), do: %{context | span: %{span | slow_after: nil}}
 
   @doc false
   # `native` is the result as it crossed, which ends with the node.
   def stop(context, result, native, attempt) do
     place = place(context, elem(native, tuple_size(native) - 1))
+    if result.warnings != [], do: Span.warnings(context.span, result.warnings, place)
     extra = %{attempts: attempt, returned_rows: if(result.kind == :rows, do: result.num_rows)}
     Span.stop(context.span, Map.merge(place, extra))
   end
@@ -45,6 +69,8 @@ defmodule Palladion.Request.Report do
     end
 
     place = place(context, Map.get(fields, :node))
+    warnings = Map.get(exception.details, :warnings, [])
+    if warnings != [], do: Span.warnings(context.span, warnings, place)
     Span.stop(context.span, Map.merge(place, %{attempts: attempt, error: exception}))
   end
 

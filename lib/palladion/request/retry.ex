@@ -3,7 +3,7 @@ defmodule Palladion.Request.Retry do
   # Asks the retry policy what follows an error, and waits as long as it says.
 
   alias Palladion.{Error, RetryPolicy}
-  alias Palladion.Request.{Operation, Report}
+  alias Palladion.Request.{Batch, Operation, Report}
 
   # Errors that another attempt would only repeat, or that leave no time for one.
   @final [
@@ -11,6 +11,7 @@ defmodule Palladion.Request.Retry do
     :bad_value,
     :bad_statement,
     :bad_argument,
+    :unsupported,
     :response_too_large,
     :unknown_cluster,
     :already_awaited,
@@ -50,7 +51,12 @@ defmodule Palladion.Request.Retry do
     end
   end
 
-  defp idempotent?({:prepare, _statement, _route}, _text, _said), do: true
+  defp idempotent?({:prepare, _statement, _keyspace, _route}, _text, _said), do: true
+
+  # None of its statements is a SELECT, and counters are never written twice.
+  defp idempotent?({:batch, type, _statements, _native, _given}, _text, said),
+    do: said == true and not Batch.counter?(type)
+
   defp idempotent?(_operation, text, said), do: RetryPolicy.idempotent?(text, said)
 
   defp in_time?(:infinity, _delay), do: true

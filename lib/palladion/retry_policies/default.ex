@@ -33,7 +33,8 @@ defmodule Palladion.RetryPolicies.Default do
     * *read and write failures*: a replica found that the request can't be done, as with too
       many tombstones. Others will find the same.
 
-  What is idempotent is said in `Palladion.RetryPolicy`.
+  What is idempotent is said in `Palladion.RetryPolicy`; a batch is with `idempotent: true` alone, and
+  never if it is one of counters.
 
   ## Options
 

@@ -41,18 +41,20 @@ defmodule Palladion.Telemetry.Events do
     consistency: {{:maybe, :atom}, "the consistency level, as `:local_quorum`"},
     page_size: {{:maybe, :integer}, "rows a page; `nil` for all at once"},
     idempotent: {{:maybe, :boolean}, "whether it may be executed twice"},
-    result: {{:in, [:ok, :error]}, "how it ended"},
+    result: {{:in, [:ok, :error, :cancelled]}, "how it ended"},
     attempts: {{:maybe, :integer}, "how often it was tried"},
     speculative: {:integer, "speculative executions"},
     returned_rows: {{:maybe, :integer}, "rows of this page"},
     status_code: {{:maybe, :integer}, "the server's error code"},
     decision: {:atom, "what the retry policy decided: `:retry_same` or `:retry_next`"},
     attempt: {:integer, "which attempt failed; the first is 1"},
+    warnings: {:list, "what the server says, each a text; what may quote values is cut off"},
     # Errors
     error:
       {{:maybe, :exception},
        "`Palladion.Error` or `Palladion.ConnectionError`; of a reload also `Palladion.ConfigError`"},
-    reason: {{:maybe, :atom}, "the error's `reason`, or the name of what was raised"},
+    reason:
+      {{:maybe, :atom}, "the error's `reason`, `:cancelled`, or the name of what was raised"},
     kind: {{:in, [:error, :exit, :throw]}, "the kind of what was raised"},
     stacktrace: {:list, "where it was raised, without arguments"},
     retry_in: {{:maybe, :integer}, "ms until the next attempt"},
@@ -94,6 +96,8 @@ defmodule Palladion.Telemetry.Events do
        "how the login is done: `\"PLAIN\"`, `\"SCRAM-SHA-256\"`, `\"SigV4\"`, `\"custom\"`; " <>
          "`nil` if none was used, or none is known"},
     expires_at: {:any, "a `DateTime`; `nil` where it is not known"},
+    protocol_version: {:integer, "the version of the native protocol that is spoken from now on"},
+    previous_protocol_version: {:integer, "the one that was spoken until then"},
     # The schema
     change: {{:maybe, {:in, [:created, :updated, :dropped]}}, "what happened to it"},
     target: {{:maybe, :atom}, "`:keyspace`, `:table`, `:type`, `:function` or `:aggregate`"},
@@ -107,6 +111,8 @@ defmodule Palladion.Telemetry.Events do
   @raised [:kind, :reason, :stacktrace]
   @retried [:cluster, :telemetry_span_context, :statement, :operation, :collection, :keyspace] ++
              [:summary, :decision, :attempt, :error, :reason, :node, :datacenter, :address, :port]
+  @warned [:cluster, :telemetry_span_context, :statement, :operation, :collection, :keyspace] ++
+            [:summary, :warnings, :node, :datacenter, :address, :port]
   @node [:cluster, :host_id, :datacenter, :rack, :address, :port]
   @control [:cluster, :endpoint, :address, :port]
   @peer [:cluster, :endpoint, :address, :port, :node, :datacenter]
@@ -153,6 +159,8 @@ defmodule Palladion.Telemetry.Events do
                 [:duration, :threshold], @request ++ @outcome},
                {[:query, :retry], "an attempt failed, and another follows", [:system_time],
                 @retried},
+               {[:query, :warnings], "the server warns of something in its answer", [:count],
+                @warned},
                {[:overload], "a request was refused because a queue was full", [:system_time],
                 [:cluster, :summary, :reason]}
              ] ++
@@ -193,6 +201,10 @@ defmodule Palladion.Telemetry.Events do
                {[:credentials, :failed],
                 "AWS credentials could not be renewed; those there are serve until they expire",
                 [:system_time], [:cluster, :error, :reason]},
+               {[:protocol, :lowered],
+                "a node speaks no newer version of the protocol, and all connections change to it",
+                [:system_time],
+                [:cluster, :endpoint, :protocol_version, :previous_protocol_version]},
                {[:pool, :changed], "a node has more or fewer connections", [:open, :wanted],
                 @peer},
                {[:control, :opened], "the control connection is ready", [:system_time], @control},

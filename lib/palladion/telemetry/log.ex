@@ -9,6 +9,7 @@ defmodule Palladion.Telemetry.Log do
       [:palladion, :query, :stop],
       [:palladion, :query, :exception],
       [:palladion, :query, :slow],
+      [:palladion, :query, :warnings],
       [:palladion, :prepare, :stop],
       [:palladion, :prepare, :exception],
       [:palladion, :overload]
@@ -22,6 +23,7 @@ defmodule Palladion.Telemetry.Log do
       [:palladion, :login, :refused],
       [:palladion, :auth, :updated],
       [:palladion, :credentials, :failed],
+      [:palladion, :protocol, :lowered],
       [:palladion, :events, :dropped]
     ],
     tls: [
@@ -103,6 +105,12 @@ defmodule Palladion.Telemetry.Log do
        "#{retry.summary || "statement"}: #{message(retry.error)}"}
   end
 
+  defp line([:query, :warnings], _measurements, %{warnings: [_ | _] = warnings} = request) do
+    {:warning,
+     "the server warns#{coordinator(request)}: #{request.summary || "statement"}: " <>
+       Enum.map_join(warnings, "; ", &show/1)}
+  end
+
   defp line([:overload], _measurements, %{reason: reason, summary: summary}) do
     {:warning, "request refused, #{inspect(reason)}: #{summary || "statement"}"}
   end
@@ -162,6 +170,12 @@ defmodule Palladion.Telemetry.Log do
 
   defp line([:credentials, :failed], _measurements, credentials) do
     {:warning, "AWS credentials not renewed: #{message(credentials.error)}"}
+  end
+
+  defp line([:protocol, :lowered], _measurements, lowered) do
+    {:warning,
+     "protocol version #{lowered.protocol_version} instead of " <>
+       "#{lowered.previous_protocol_version}: #{show(lowered.endpoint)} speaks no newer one"}
   end
 
   defp line([:events, :dropped], measurements, _metadata) do

@@ -21,6 +21,8 @@ defmodule Palladion.Telemetry.Metrics do
      "Slow requests"},
     {:counter, [:palladion, :query, :retry], :system_time, :unit, [:cluster, :decision, :reason],
      "Failed attempts"},
+    {:sum, [:palladion, :query, :warnings], :count, :unit, [:cluster, :summary],
+     "Warnings of servers"},
     {:counter, [:palladion, :overload], :system_time, :unit, [:cluster, :reason],
      "Requests refused because a queue was full"},
     {:counter, [:palladion, :node, :down], :system_time, :unit, [:cluster, :datacenter],

@@ -3,7 +3,7 @@ defmodule Palladion.Telemetry.Span do
   # The events of one request, from its beginning to its end. The caller makes one only where
   # `:telemetry` is there, for the statement is looked at.
 
-  alias Palladion.{Statement, Telemetry}
+  alias Palladion.{Error, Statement, Telemetry}
 
   @enforce_keys [:kind, :begin, :slow_after, :metadata]
   defstruct [:kind, :begin, :slow_after, :metadata]
@@ -18,15 +18,15 @@ defmodule Palladion.Telemetry.Span do
   @doc false
   # `base` has `cluster` and `statement`, and what there is of `keyspace` (in use),
   # `parameterised?`, `batch_size`, `consistency`, `page_size`, `idempotent` and `slow_after`
-  # (in ms).
+  # (in ms). With an `analysis` of it, the statement is shown as it is.
   @spec start(:query | :prepare, map()) :: t()
   def start(kind, %{cluster: cluster, statement: statement} = base) do
-    analysis = Statement.analyse(statement)
+    {shown, analysis} = describe(base)
 
     metadata = %{
       telemetry_span_context: make_ref(),
       cluster: cluster,
-      statement: Statement.obfuscate(statement),
+      statement: shown,
       operation: analysis.operation,
       collection: analysis.collection,
       keyspace: analysis.keyspace || Map.get(base, :keyspace),
@@ -50,24 +50,30 @@ defmodule Palladion.Telemetry.Span do
     }
   end
 
+  defp describe(%{statement: shown, analysis: analysis}), do: {shown, analysis}
+
+  defp describe(%{statement: statement}),
+    do: {Statement.obfuscate(statement), Statement.analyse(statement)}
+
   # Who only prepares binds nothing yet.
   defp parameterised?(%{parameterised?: known}, _statement), do: known
   defp parameterised?(_base, statement), do: Statement.markers?(statement)
 
   @doc false
-  # `extra` has `error` if there is one, and what is known of `attempts`, `speculative`,
-  # `returned_rows`, `node`, `datacenter`, `address` and `port`.
+  # `extra` has `error` if there is one, or `cancelled?: true`, and what is known of `attempts`,
+  # `speculative`, `returned_rows`, `node`, `datacenter`, `address` and `port`.
   @spec stop(t(), map()) :: :ok
   def stop(%__MODULE__{} = span, extra) do
     now = System.monotonic_time()
     duration = now - span.begin
     error = Map.get(extra, :error)
+    {result, reason} = outcome(extra)
 
     metadata =
       Map.merge(span.metadata, %{
-        result: if(error, do: :error, else: :ok),
+        result: result,
         error: error,
-        reason: reason(error),
+        reason: reason,
         status_code: status_code(error),
         attempts: Map.get(extra, :attempts),
         speculative: Map.get(extra, :speculative, 0),
@@ -86,6 +92,11 @@ defmodule Palladion.Telemetry.Span do
 
     if is_integer(span.slow_after), do: slow(span, duration, metadata), else: :ok
   end
+
+  # Nothing has failed where nobody wanted the answer any more: no error, and nothing to be logged.
+  defp outcome(%{cancelled?: true}), do: {:cancelled, :cancelled}
+  defp outcome(%{error: error}) when error != nil, do: {:error, reason(error)}
+  defp outcome(_extra), do: {:ok, nil}
 
   defp slow(span, duration, metadata) do
     threshold = System.convert_time_unit(span.slow_after, :millisecond, :native)
@@ -109,6 +120,19 @@ defmodule Palladion.Telemetry.Span do
       |> Map.put(:reason, reason(error))
 
     Telemetry.execute([:query, :retry], %{system_time: System.system_time()}, metadata)
+  end
+
+  @doc false
+  # What the server warns of, at the node of `place`.
+  @spec warnings(t(), [String.t(), ...], map()) :: :ok
+  def warnings(%__MODULE__{metadata: metadata}, warnings, place) do
+    metadata =
+      metadata
+      |> Map.drop([:parameterised?, :batch_size, :consistency, :page_size, :idempotent])
+      |> Map.merge(place)
+      |> Map.put(:warnings, Enum.map(warnings, &Error.warning/1))
+
+    Telemetry.execute([:query, :warnings], %{count: length(warnings)}, metadata)
   end
 
   @doc false
