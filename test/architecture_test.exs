@@ -12,7 +12,7 @@ defmodule Palladion.ArchitectureTest do
     # Whom each may name beside the leaves. All other modules are leaves: configuration, errors,
     # results, and what else users hold or write.
     @may_name %{
-      "Palladion" => ~w(Cluster Request Schema),
+      "Palladion" => ~w(Cluster PageStream Request Schema Trace),
       "Palladion.Application" => ~w(Native),
       "Palladion.Cluster" =>
         ~w(Cluster.Authenticators Cluster.Certificates Cluster.NodeTable Cluster.Server) ++
@@ -35,12 +35,16 @@ defmodule Palladion.ArchitectureTest do
       "Palladion.Cluster.Topology.Callbacks" => [],
       "Palladion.Cluster.Topology.State" => [],
       "Palladion.Request" =>
-        ~w(Cluster Cluster.NodeTable Native Request.Report Request.Retry Request.SchemaAgreement),
+        ~w(Cluster Native Request.Report Request.Retry Request.SchemaAgreement Request.Status),
       "Palladion.Request.Report" => ~w(Cluster.NodeTable),
       "Palladion.Request.Retry" => ~w(Request.Report),
       "Palladion.Request.SchemaAgreement" => ~w(Cluster.NodeTable),
+      "Palladion.Request.Status" => ~w(Cluster.NodeTable Native),
+      "Palladion.PageStream" => ~w(Request),
       "Palladion.Schema" => ~w(Schema.Reader),
       "Palladion.Schema.Reader" => ~w(Request),
+      "Palladion.Trace" => ~w(Trace.Reader),
+      "Palladion.Trace.Reader" => ~w(Request),
       "Palladion.Doctor" => ~w(Cluster.Authenticators Doctor.Probes Native),
       "Palladion.Doctor.Probes" => ~w(Application),
       "Mix.Tasks.Palladion.Doctor" => ~w(Doctor),

@@ -1,4 +1,4 @@
-alias Palladion.Test.{Cassandra, Python}
+alias Palladion.Test.{Cassandra, Matrix, Python}
 
-ExUnit.start(exclude: Cassandra.exclude() ++ Python.exclude())
+ExUnit.start(exclude: Cassandra.exclude() ++ Matrix.exclude() ++ Python.exclude())
 ExUnit.after_suite(fn _result -> Cassandra.stop_all() end)

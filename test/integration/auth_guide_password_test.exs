@@ -56,8 +56,7 @@ defmodule Palladion.Integration.AuthGuidePasswordTest do
     @describetag :managed_server
 
     setup do
-      server = Cassandra.server(:tls, name: :guide_password)
-      on_exit(fn -> Cassandra.wipe(server) end)
+      server = Cassandra.server(:tls)
       %{server: server, admin: ready_cluster!(server)}
     end
 

@@ -118,18 +118,16 @@ defmodule Palladion.Integration.KeyspacesTest do
   describe "a change of the schema" do
     setup do
       server = service(@login ++ [nodes: 1])
-      # One connection and one request at a time, so that the number of its stream is known.
       name = follow(server, schema_agreement: [interval: 20, timeout: 2_000])
       %{server: server, name: name}
     end
 
     defp changed(change, target, names) do
-      body = IO.iodata_to_binary(for text <- [change, target | names], do: string(text))
-      frame(8, <<5::32, body::binary>>)
+      texts = IO.iodata_to_binary(for text <- [change, target | names], do: string(text))
+      <<5::32, texts::binary>>
     end
 
     defp string(text), do: <<byte_size(text)::16, text::binary>>
-    defp frame(opcode, body), do: <<0x84, 0, 0::16, opcode, byte_size(body)::32, body::binary>>
 
     defp status(server, table, row, more \\ []) do
       reaction = {:rows, columns: "status text", rows: row}
@@ -137,7 +135,7 @@ defmodule Palladion.Integration.KeyspacesTest do
     end
 
     test "is waited for until the table is active", %{server: server, name: name} do
-      answer = {:garbage, changed("CREATED", "TABLE", ["shop", "orders"])}
+      answer = {:frame, body: changed("CREATED", "TABLE", ["shop", "orders"])}
       Testkit.rule(server, contains: "CREATE TABLE", reaction: answer)
       status(server, "tables", "", times: 1)
       status(server, "tables", "('CREATING')", times: 2)
@@ -150,7 +148,7 @@ defmodule Palladion.Integration.KeyspacesTest do
     end
 
     test "is waited for until the table is gone", %{server: server, name: name} do
-      answer = {:garbage, changed("DROPPED", "TABLE", ["shop", "orders"])}
+      answer = {:frame, body: changed("DROPPED", "TABLE", ["shop", "orders"])}
       Testkit.rule(server, contains: "DROP TABLE", reaction: answer)
       status(server, "tables", "('DELETING')", times: 2)
       status(server, "tables", "")
@@ -159,7 +157,7 @@ defmodule Palladion.Integration.KeyspacesTest do
     end
 
     test "is not waited for longer than asked for", %{server: server} do
-      answer = {:garbage, changed("UPDATED", "TABLE", ["shop", "orders"])}
+      answer = {:frame, body: changed("UPDATED", "TABLE", ["shop", "orders"])}
       Testkit.rule(server, contains: "ALTER TABLE", reaction: answer)
       status(server, "tables", "('UPDATING')")
       name = follow(server, schema_agreement: [interval: 20, timeout: 100])

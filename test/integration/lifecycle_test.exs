@@ -9,7 +9,7 @@ defmodule Palladion.Integration.LifecycleTest do
 
   @moduletag :cassandra
 
-  @times String.to_integer(System.get_env("PALLADION_SOAK_LIFECYCLE", "3"))
+  @times String.to_integer(System.get_env("PALLADION_SOAK_LIFECYCLE", "2"))
   @moduletag timeout: 60_000 + @times * 20_000
 
   @limit_ms 5_000
@@ -104,7 +104,7 @@ defmodule Palladion.Integration.LifecycleTest do
 
   # The soak's result is for eyes, too.
   defp report(what, ms) do
-    if @times > 3 do
+    if @times > 2 do
       sorted = Enum.sort(ms)
       median = Enum.at(sorted, div(length(sorted), 2))
 

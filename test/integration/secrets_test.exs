@@ -197,11 +197,11 @@ defmodule Palladion.Integration.SecretsTest do
 
     defp assert_none(terms, secrets, closures \\ :but_not_closures) do
       text = printed(terms)
-      for secret <- secrets, do: assert(Leaks.forms(text, secret) == [])
+      assert Leaks.found(text, secrets) == []
 
       if closures == :closures_too do
         binary = Leaks.text(:erlang.term_to_binary(terms))
-        for secret <- secrets, do: assert(Leaks.forms(binary, secret) == [])
+        assert Leaks.found(binary, secrets) == []
       end
     end
 
@@ -312,8 +312,7 @@ defmodule Palladion.Integration.SecretsTest do
     assert Leaks.forms(text, canary) != [],
            "the canary is not in #{where}: the search is of no use"
 
-    for secret <- secrets do
-      assert Leaks.forms(text, secret) == [], "#{where} shows #{inspect(secret)}"
-    end
+    found = Leaks.found(text, secrets)
+    assert found == [], "#{where} shows #{inspect(found)}"
   end
 end

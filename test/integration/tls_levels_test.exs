@@ -19,7 +19,6 @@ defmodule Palladion.Integration.TLSLevelsTest do
   setup_all do
     keys = for variant <- [:tls, :mtls], provider <- [:jdk, :openssl], do: {variant, provider}
     seeds = for {variant, provider} <- keys, do: SeedServers.server(variant, provider)
-    on_exit(fn -> Enum.each(seeds, &Cassandra.wipe/1) end)
     %{servers: keys |> Enum.zip(seeds) |> Map.new() |> Map.put({:tls, :pem}, Cassandra.server())}
   end
 

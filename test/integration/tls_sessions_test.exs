@@ -17,7 +17,6 @@ defmodule Palladion.Integration.TLSSessionsTest do
     servers =
       for provider <- [:jdk, :openssl], do: {provider, SeedServers.server(:mtls, provider)}
 
-    on_exit(fn -> for {_, server} <- servers, do: Cassandra.wipe(server) end)
     %{servers: Map.new(servers)}
   end
 

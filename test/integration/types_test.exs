@@ -1,5 +1,5 @@
 defmodule Palladion.Integration.TypesTest do
-  use Palladion.Test.RoundTrips, server: [:tls, []], vectors: true
+  use Palladion.Test.RoundTrips, server: [:tls, []], vectors: Palladion.Test.Matrix.cassandra_5?()
 
   import Palladion.Test.Clusters
 
@@ -7,6 +7,7 @@ defmodule Palladion.Integration.TypesTest do
   alias Palladion.Test.{Canonical, Cassandra, Python, TypeValues}
   alias Palladion.Test.Structs.{Box, Money, Plain, Unknown}
 
+  @tag needs_cassandra_5: "vectors"
   test "vectors of every kind" do
     nested!(__MODULE__, TypeValues.vectors("types"), "vectors")
 
@@ -108,7 +109,8 @@ defmodule Palladion.Integration.TypesTest do
           {"map", &%{&1 => &1}},
           {"tuple", &{nil, &1}},
           {"vector", &List.duplicate(&1, vector_length(type))}
-        ] do
+        ],
+        @vectors or context != "vector" do
       column = "#{context}_#{type}"
       # Both forms can be written.
       id = round_trip!(__MODULE__, "simple", column, {:as, around.(value), around.(default)})
@@ -209,7 +211,7 @@ defmodule Palladion.Integration.TypesTest do
       user_types = Map.new(TypeValues.user_types("types"))
 
       values =
-        for {table, column, type, value} <- all(true) do
+        for {table, column, type, value} <- all(@vectors) do
           type = Canonical.type(type, user_types)
           text = Canonical.text(type, TypeValues.read(value))
           %{table: table, column: column, value: value, text: text}
@@ -261,12 +263,4 @@ defmodule Palladion.Integration.TypesTest do
         end)
     end
   end
-end
-
-defmodule Palladion.Integration.TypesOf41Test do
-  # Vectors came with 5.0.
-  use Palladion.Test.RoundTrips,
-    server: [:tls, [name: :v41, env: %{"CASS_VERSION" => "4.1.10"}]],
-    vectors: false,
-    tags: [managed_server: true]
 end

@@ -123,16 +123,8 @@ defmodule Palladion.Integration.ValuesTest do
     end
 
     test "10,000 levels, as the protocol has them", %{server: server} do
-      type = :binary.copy(<<0x0020::16>>, 10_000) <> <<0x0009::16>>
-      string = fn text -> <<byte_size(text)::16, text::binary>> end
-      # Rows (2), all of one table (flag 1), one column, no row.
-      body =
-        <<2::32, 1::32, 1::32>> <>
-          string.("ks") <> string.("t") <> string.("c") <> type <> <<0::32>>
-
-      # An answer of version 4, without flags, on stream 0, a RESULT.
-      frame = <<0x84, 0, 0::16, 0x08, byte_size(body)::32, body::binary>>
-      :ok = Testkit.rule(server, equals: "SELECT deep", reaction: {:garbage, frame})
+      deep = {:hostile, kind: :deep_types, size: 10_000}
+      :ok = Testkit.rule(server, equals: "SELECT deep", reaction: deep)
 
       assert {:error, %Error{reason: :decode_failed} = error} =
                Palladion.query(__MODULE__, "SELECT deep")

@@ -38,7 +38,7 @@ defmodule Palladion.ConfigTest do
       assert config.timeouts.sync_connect == false
       assert %{min: 500, max: 60_000} = config.reconnect
       assert %{size: 2, max_queue: 1_024, max_in_flight: 8_192, max_waiters: 4_096} = config.pool
-      assert %{version: 4, max_frame_size: 268_435_456} = config.protocol
+      assert %{version: nil, max_frame_size: 268_435_456} = config.protocol
       assert config.prepared_cache_size == 1_000
       assert {config.tls, config.auth} == {nil, nil}
       assert {config.keyspace, config.local_datacenter} == {nil, nil}
@@ -67,7 +67,7 @@ defmodule Palladion.ConfigTest do
                  keyspace: "drop table",
                  timeout: :infinity,
                  pool: [sise: 3, max_queue: 0],
-                 protocol: [version: 3],
+                 protocol: [version: 2],
                  reconnect: [min: 10, max: 5, policy: :exponentail],
                  load_balancing: :round_robbin,
                  endpoint_resolver: {:template, "node-{hostid}.example"},
@@ -316,7 +316,8 @@ defmodule Palladion.ConfigTest do
                prepared_cache_size: 1_000,
                max_frame_size: 268_435_456,
                max_response_size: 67_108_864,
-               protocol_version: 4,
+               protocol_version: nil,
+               compression: nil,
                connect_timeout: 5_000,
                tls_timeout: 5_000,
                login_timeout: 10_000,

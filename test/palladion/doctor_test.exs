@@ -62,11 +62,42 @@ defmodule Palladion.DoctorTest do
              :host,
              :login_timeout,
              :port,
+             :protocol_version,
              :resume,
              :tls,
              :tls_timeout,
              :workers
            ]
+  end
+
+  test "it asks with the version of the configuration, or with one that all servers speak" do
+    Library.reply(&all_well/1)
+
+    for {given, asked} <- [{[], 4}, {[version: 3], 3}, {[version: 5], 5}] do
+      assert [report] = run(options(protocol: given))
+      assert Report.ok?(report)
+      assert [%{protocol_version: ^asked}, %{protocol_version: ^asked}] = requests()
+    end
+  end
+
+  test "of a server that refuses that one, an older one is looked for, unless it was asked for" do
+    # So old that it doesn't name its versions.
+    cql = [supported: %{"CQL_VERSION" => ["3.2.1"]}]
+
+    Library.reply(fn
+      %{protocol_version: 3, cql: true} -> probe(cql: cql)
+      %{protocol_version: 3} -> probe(cql: nil)
+      _newer -> probe(cql: nil, error: {:unsupported_protocol, %{server_version: 3}})
+    end)
+
+    assert [report] = run(options())
+    assert Report.ok?(report)
+    assert Enum.find(report.steps, &(&1.id == :protocol)).summary == "protocol version 3"
+    assert [4, 3, 4, 3] = for(request <- requests(), do: request.protocol_version)
+
+    assert [report] = run(options(protocol: [version: 5]))
+    assert Enum.find(report.steps, &(&1.id == :protocol)).reason == :unsupported_protocol
+    assert [5, 5] = for(request <- requests(), do: request.protocol_version)
   end
 
   test "the login goes to the version that is accepted" do

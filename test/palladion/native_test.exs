@@ -80,7 +80,8 @@ defmodule Palladion.NativeTest do
          %{handle: handle, options: options} do
       execute = [handle, make_ref(), {:text, "SELECT echo(int)"}, [1], options]
       query = [handle, make_ref(), "SELECT echo(int)", options]
-      prepare = [handle, make_ref(), "SELECT echo(int)", nil]
+      prepare = [handle, make_ref(), "SELECT echo(int)", nil, nil]
+      batch = [handle, make_ref(), 0, [{{:text, "SELECT echo(int)"}, [1]}], options]
 
       calls = [
         secret_new: ["a secret"],
@@ -90,6 +91,8 @@ defmodule Palladion.NativeTest do
         submit_prepare_dirty: prepare,
         submit_execute: execute,
         submit_execute_dirty: execute,
+        submit_batch: batch,
+        submit_batch_dirty: batch,
         cancel: [make_ref()]
       ]
 
@@ -179,8 +182,36 @@ defmodule Palladion.NativeTest do
       end
     end
 
+    test "statements that don't fit into a batch are errors that don't show them", %{name: name} do
+      good = {"SELECT echo(int)", [1]}
+
+      for bad <- garbage(make_ref()),
+          statements <- [
+            bad,
+            [bad],
+            [good | bad],
+            [good, bad],
+            [{bad, [1]}],
+            [good, {"SELECT echo(int)", [bad]}],
+            [{"SELECT echo(text)", bad}]
+          ] do
+        case Palladion.batch(name, statements) do
+          {:ok, %Result{}} ->
+            :ok
+
+          {:error, error} ->
+            refute inspect(error) =~ @planted
+            refute Exception.message(error) =~ @planted
+        end
+      end
+    end
+
     test "leave no message behind", %{name: name} do
-      for bad <- garbage(make_ref()), do: Request.query(name, "SELECT echo(text)", [bad], [])
+      for bad <- garbage(make_ref()) do
+        Request.query(name, "SELECT echo(text)", [bad], [])
+        Request.batch(name, [{"SELECT echo(text)", [bad]}, bad], [])
+      end
+
       assert mailbox() == []
     end
 

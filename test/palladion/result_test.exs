@@ -25,4 +25,63 @@ defmodule Palladion.ResultTest do
     assert Enum.to_list(result) == [{"a", [1, 2]}]
     assert Enum.count(result) == 1
   end
+
+  describe "a conditional update" do
+    @columns ["[applied]", "id", "name"]
+
+    defp conditional(applied, shape) do
+      rows =
+        case shape do
+          :maps -> [%{"[applied]" => applied, "id" => 7, "name" => "Bob"}]
+          :atom_maps -> [%{"[applied]": applied, id: 7, name: "Bob"}]
+          :lists -> [[applied, 7, "Bob"]]
+          :tuples -> [{applied, 7, "Bob"}]
+          :columns -> %{"[applied]" => [applied], "id" => [7], "name" => ["Bob"]}
+        end
+
+      %Result{kind: :rows, columns: @columns, rows: rows, num_rows: 1}
+    end
+
+    test "says whether it was applied, and else what stood in the way, in every form" do
+      for {shape, row} <- [
+            maps: %{"id" => 7, "name" => "Bob"},
+            atom_maps: %{id: 7, name: "Bob"},
+            lists: [7, "Bob"],
+            tuples: {7, "Bob"},
+            columns: %{"id" => 7, "name" => "Bob"}
+          ] do
+        refute Result.applied?(conditional(false, shape))
+        assert Result.current_row(conditional(false, shape)) == row
+        assert Result.applied?(conditional(true, shape))
+        assert Result.current_row(conditional(true, shape)) == nil
+      end
+    end
+
+    test "that found no row has none" do
+      for rows <- [[%{"[applied]" => false}], [[false]], [{false}], %{"[applied]" => [false]}] do
+        result = %Result{kind: :rows, columns: ["[applied]"], rows: rows, num_rows: 1}
+        refute Result.applied?(result)
+        assert Result.current_row(result) == nil
+      end
+    end
+
+    test "of many statements has the first row" do
+      rows = [[false, 7, "Bob"], [false, 8, "Eve"]]
+      result = %Result{kind: :rows, columns: @columns, rows: rows, num_rows: 2}
+      refute Result.applied?(result)
+      assert Result.current_row(result) == [7, "Bob"]
+    end
+
+    test "is one only if the column is the first" do
+      for result <- [
+            %Result{},
+            %Result{kind: :rows, columns: ["id"], rows: [[false]], num_rows: 1},
+            %Result{kind: :rows, columns: ["id"], rows: [], num_rows: 0},
+            %Result{kind: :rows, columns: ["id", "[applied]"], rows: [[7, false]], num_rows: 1}
+          ] do
+        assert Result.applied?(result)
+        assert Result.current_row(result) == nil
+      end
+    end
+  end
 end

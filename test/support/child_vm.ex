@@ -57,8 +57,11 @@ defmodule Palladion.Test.ChildVM do
     %__MODULE__{port: port, os_pid: os_pid, id: id, crash_dump: crash_dump}
   end
 
+  # With protocols as a release has them: else each struct that is printed is looked for on the disk.
   defp paths do
-    for app <- [:palladion], path <- ["-pa", Application.app_dir(app, "ebin")], do: path
+    for directory <- ["ebin", "consolidated"],
+        path <- ["-pa", Application.app_dir(:palladion, directory)],
+        do: path
   end
 
   @doc "The next term that the child said."

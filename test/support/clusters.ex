@@ -5,6 +5,8 @@ defmodule Palladion.Test.Clusters do
 
   import ExUnit.Callbacks, only: [start_supervised: 1, start_supervised!: 1]
 
+  alias Palladion.Test.Matrix
+
   @doc "Starts a cluster on a server of the harness or the testkit and returns its name."
   def start_cluster!(server, options \\ []) do
     name = unique_name()
@@ -24,17 +26,27 @@ defmodule Palladion.Test.Clusters do
     name
   end
 
-  @doc "The options that a server needs; those given win."
+  @doc "The options that a server needs, and the environment asks for; those given win."
   def options(server, given \\ []) do
+    {protocol, given} = Keyword.pop(given, :protocol, [])
+
     Keyword.merge(
       [
         contact_points: [{server.host, server.port}],
         tls: tls(server),
         auth: auth(server),
+        protocol: protocol(protocol),
         application_name: "palladion tests"
       ],
       given
     )
+  end
+
+  # A version and a compression go together, or don't. `version: nil` is a choice, too.
+  defp protocol(given) do
+    if Keyword.has_key?(given, :version) or given[:compression],
+      do: given,
+      else: Matrix.protocol() ++ given
   end
 
   defp tls(%{cacertfile: nil}), do: false
@@ -64,8 +76,8 @@ defmodule Palladion.Test.Clusters do
     keyspace
   end
 
-  @doc "Polls, for what tells nobody of itself."
-  def eventually(what, fun, tries \\ 400)
+  @doc "Polls, for what tells nobody of itself: for half a minute and more, since a busy machine is no reason to fail."
+  def eventually(what, fun, tries \\ 1_200)
   def eventually(what, _fun, 0), do: raise("waited in vain: #{what}")
 
   def eventually(what, fun, tries) do

@@ -5,6 +5,7 @@ defmodule Palladion.Test.Doctor do
       seen = Doctor.seen(probes: ["tlsv1.3": Doctor.probe(cql: %{login: {:bad_credentials, %{}}})])
   """
 
+  alias Palladion.Config.Protocol
   alias Palladion.Doctor.Observations
 
   # 2026-01-01.
@@ -42,7 +43,8 @@ defmodule Palladion.Test.Doctor do
         session_cache: true,
         expiry_warning: 30,
         login: true,
-        by_certificate: false
+        by_certificate: false,
+        protocol: %Protocol{}
       },
       Map.new(changes)
     )
@@ -95,7 +97,8 @@ defmodule Palladion.Test.Doctor do
       },
       authenticator: "org.apache.cassandra.auth.PasswordAuthenticator",
       mechanism: "PLAIN",
-      login: :ok
+      login: :ok,
+      protocol_version: 4
     }
   end
 

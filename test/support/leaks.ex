@@ -19,6 +19,19 @@ defmodule Palladion.Test.Leaks do
     if Enum.any?(lists, &has?(&1, secret)), do: [:list | in_text], else: in_text
   end
 
+  @doc "The secrets that are in there, with their forms. All are looked for in one pass, for a dump is long and they are many."
+  @spec found(%{text: binary, lists: [binary]}, [binary]) :: [{binary, [atom]}]
+  def found(%{text: text, lists: lists} = in_all, secrets) do
+    in_text = for secret <- secrets, {_form, needle} <- needles(secret), uniq: true, do: needle
+    in_lists = :binary.compile_pattern(secrets)
+
+    if has?(text, in_text) or Enum.any?(lists, &has?(&1, in_lists)) do
+      for secret <- secrets, [_ | _] = forms <- [forms(in_all, secret)], do: {secret, forms}
+    else
+      []
+    end
+  end
+
   defp has?(text, needle), do: :binary.match(text, needle) != :nomatch
 
   @doc "What of a PEM file with a plain key must stay secret: its private numbers, and the text that has the first of them."

@@ -6,7 +6,7 @@ defmodule Palladion.Test.RoundTrips do
       use Palladion.Test.RoundTrips, server: [:tls, []], vectors: true
 
   `server` are the arguments of `Palladion.Test.Cassandra.server/2`. The module's cluster has
-  the module's name, and its keyspace is `types`. `tags:` are for all of the tests.
+  the module's name, and its keyspace is `types`.
   """
 
   use ExUnit.CaseTemplate
@@ -23,7 +23,6 @@ defmodule Palladion.Test.RoundTrips do
       import Palladion.Test.RoundTrips
 
       @moduletag :cassandra
-      @moduletag options[:tags] || []
       @server options[:server]
       @vectors options[:vectors]
 
@@ -40,8 +39,13 @@ defmodule Palladion.Test.RoundTrips do
           inside!(__MODULE__, unquote(type), @vectors)
         end
 
-        test "#{type}: null, unset and empty" do
+        test "#{type}: null and empty" do
           nothing!(__MODULE__, unquote(type))
+        end
+
+        @tag needs_v4: "values that are unset"
+        test "#{type}: unset" do
+          unset!(__MODULE__, unquote(type))
         end
       end
 
@@ -67,6 +71,11 @@ defmodule Palladion.Test.RoundTrips do
 
       test "a field of a user-defined type that is not frozen is set alone" do
         single_field!(__MODULE__)
+      end
+
+      @tag needs_v4: "values that are unset"
+      test "a field of a user-defined type that is unset stays" do
+        unset_field!(__MODULE__)
       end
     end
   end
@@ -183,12 +192,19 @@ defmodule Palladion.Test.RoundTrips do
   end
 
   @doc false
-  def nothing!(cluster, type) do
-    %{values: [value | _], empty: empty} = simple(type)
+  def unset!(cluster, type) do
+    %{values: [value | _]} = simple(type)
     column = "plain_#{type}"
     id = round_trip!(cluster, "simple", column, value)
     write!(cluster, "simple", column, id, :unset)
     assert TypeValues.same?(read!(cluster, "simple", column, id), TypeValues.read(value))
+  end
+
+  @doc false
+  def nothing!(cluster, type) do
+    %{values: [value | _], empty: empty} = simple(type)
+    column = "plain_#{type}"
+    id = round_trip!(cluster, "simple", column, value)
     write!(cluster, "simple", column, id, nil)
     assert read!(cluster, "simple", column, id) == nil
 
@@ -334,19 +350,27 @@ defmodule Palladion.Test.RoundTrips do
 
   @doc false
   def single_field!(cluster) do
-    i = Enum.find_index(TypeValues.nested("types"), fn {type, _} -> type == "types.plain" end)
+    {column, id, update} = field(cluster)
     # Of nulls only it's not there.
-    round_trip!(cluster, "nested", "c#{i}", {:as, %{"a" => nil, "b" => nil}, nil})
-    # Of nulls only it's not there.
-    round_trip!(cluster, "nested", "c#{i}", {:as, %{"a" => nil, "b" => nil}, nil})
-    id = round_trip!(cluster, "nested", "c#{i}", %{"a" => 1, "b" => "x"})
-    update = "UPDATE types.nested SET c#{i}.b = ? WHERE id = ?"
+    round_trip!(cluster, "nested", column, {:as, %{"a" => nil, "b" => nil}, nil})
     assert %Result{} = Palladion.query!(cluster, update, ["y", id])
-    assert read!(cluster, "nested", "c#{i}", id) == %{"a" => 1, "b" => "y"}
+    assert read!(cluster, "nested", column, id) == %{"a" => 1, "b" => "y"}
     Palladion.query!(cluster, update, [nil, id])
-    assert read!(cluster, "nested", "c#{i}", id) == %{"a" => 1, "b" => nil}
+    assert read!(cluster, "nested", column, id) == %{"a" => 1, "b" => nil}
+  end
+
+  @doc false
+  def unset_field!(cluster) do
+    {column, id, update} = field(cluster)
     Palladion.query!(cluster, update, [:unset, id])
-    assert read!(cluster, "nested", "c#{i}", id) == %{"a" => 1, "b" => nil}
+    assert read!(cluster, "nested", column, id) == %{"a" => 1, "b" => "x"}
+  end
+
+  # A row with a value of `types.plain`, and what sets one field of it.
+  defp field(cluster) do
+    i = Enum.find_index(TypeValues.nested("types"), fn {type, _} -> type == "types.plain" end)
+    id = round_trip!(cluster, "nested", "c#{i}", %{"a" => 1, "b" => "x"})
+    {"c#{i}", id, "UPDATE types.nested SET c#{i}.b = ? WHERE id = ?"}
   end
 
   @doc "Writes a value to a new row and reads it again; returns the row's id."

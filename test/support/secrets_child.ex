@@ -344,13 +344,14 @@ defmodule Palladion.Test.SecretsChild do
     end
   end
 
+  # On one line where that can be had: what looks for secrets drops line breaks, and pretty printing is slow.
   defp write(dir, name, term) do
     formats = [limit: :infinity, printable_limit: :infinity]
 
     File.write!(Path.join(dir, name), [
       inspect(term, formats),
       inspect(term, [structs: false] ++ formats),
-      :io_lib.format(~c"~tp", [term]),
+      :io_lib.format(~c"~0tp", [term]),
       :io_lib.format(~c"~w", [term])
     ])
   end

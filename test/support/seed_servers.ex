@@ -1,7 +1,7 @@
 defmodule Palladion.Test.SeedServers do
   @moduledoc """
   Cassandra with the keystores that the Python drivers' documents show: RSA, a keystore by `keytool`, and a client certificate of
-  X.509 v1. Nodes of the test modules that ask for them, gone with the last of these.
+  X.509 v1. The test modules that ask for them share them.
   """
 
   alias Palladion.Test.Cassandra

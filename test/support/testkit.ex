@@ -12,7 +12,7 @@ defmodule Palladion.Test.Testkit do
   `palladion-testkit help` says what can be asked for and what is answered without a rule.
   """
 
-  alias Palladion.Test.Testkit.Porter
+  alias Palladion.Test.Testkit.{Porter, Requests}
 
   @enforce_keys [:id, :address, :port]
   defstruct [
@@ -54,6 +54,10 @@ defmodule Palladion.Test.Testkit do
   alternative names), `common_name:`, `validity:` (`:valid`, `:expired`, `:not_yet` or seconds),
   `issuer:` (`:ca`, `:unrelated`, `:self`), `is_ca:` (whether it says CA:TRUE), `crl_urls:`, `supported:` (a map of lists),
   `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`, `handshake_delay:` (ms).
+
+  The protocol: `versions:` (`[3, 4, 5]` by default), `refusal:` (`:error`, `:v2`, `:close`), `compression:`
+  (`[:snappy, :lz4]`), `segments:` (`:whole`, `:each`, `"split:7"`, `:mixed`), `segment_compression:`, `metadata_ids:`,
+  `rate_limit_error:` (a code).
 
   Who may log in: `user:`, `password:`, `authenticator:` (a class), `method:` (a mechanism, as `:scram_sha_256`; `:sigv4`,
   `:certificate`, `:script`) or `mechanisms:` (names, of which the client chooses one), and what the binary's help has beside
@@ -137,7 +141,7 @@ defmodule Palladion.Test.Testkit do
   What is known of the last connections, oldest first: `id`, `peer`, `open`, `handshake` (`:plain`,
   `:full`, `:hello_retry`, `:resumed`), `tls_version`, `server_name`, `client_cert`,
   `client_fingerprint` (its SHA-256 in hexadecimal digits), `user`,
-  `keyspace`, `registered` and `startup`, a map of the STARTUP options. Of the login: `mechanism`, `rounds` (responses), `tokens`
+  `keyspace`, `version` (of the protocol), `compression`, `registered` and `startup`, a map of the STARTUP options. Of the login: `mechanism`, `rounds` (responses), `tokens`
   (theirs, as bytes or nil), `authorization_id`, `access_key_id`, `session_token` and `refused`, the last refusal's text.
   """
   @spec connections(t) :: [map]
@@ -148,6 +152,15 @@ defmodule Palladion.Test.Testkit do
     |> Enum.map(fn {id, pairs} -> pairs |> Porter.parse_pairs() |> connection(id) end)
   end
 
+  @doc """
+  The last 256 QUERY, PREPARE, EXECUTE and BATCH, oldest first: `opcode` (as `:query`), `statements` (of each its
+  `text`, `id` and the number of `values`), `batch` (`:logged`, `:unlogged`, `:counter`), `connection`, `node`,
+  `version`, `compressed`, `tracing`, `payload`, `consistency`, `serial_consistency`, `timestamp`, `keyspace`,
+  `now_in_seconds`, `page_size`, `paging_state`, `skip_metadata` and `result_id`. What a request hasn't is nil.
+  """
+  @spec requests(t) :: [map]
+  def requests(server), do: server |> command("requests") |> Requests.parse()
+
   # What it does
 
   @doc """
@@ -157,12 +170,29 @@ defmodule Palladion.Test.Testkit do
   `node:` (an address), `nth:`, `skip:`, `times:`, `probability:`. What is bound, so that the statement can be prepared:
   `bind: "id int, name text"`. The reaction: `delay:` in ms, and `reaction:`, one of `:builtin`,
   `:void`, `:never`, `:close`, `:reset`, `:wrong_stream`, `:oversize`, `:hang`,
-  `{:garbage, bytes}`, `{:rows, columns: "id int, name text", rows: "(1, 'ann'), (2, null)"}` and
-  `{:error, code: 0x1100, message: "…", …}`.
+  `{:garbage, bytes}`, `{:frame, answer: :result, body: bytes}` (in whatever the connection speaks),
+  `{:rows, columns: "id int, name text", rows: "(1, 'ann'), (2, null)"}`, `{:hostile, kind: :bomb, size: 9}` and
+  `{:error, code: 0x1100, message: "…", …}`. Beside any answer: `warnings:` (texts), `payload:` (a map of bytes or nil),
+  `tracing_id:`.
   """
   @spec rule(t, keyword) :: :ok
-  def rule(server, opts) do
+  def rule(server, opts), do: done(server, "rule", rule_arguments(opts))
+
+  @doc """
+  Adds a rule before those that are there. With a reaction of rows, what they describe has other columns from now on.
+  """
+  @spec alter(t, keyword) :: :ok
+  def alter(server, opts), do: done(server, "alter", rule_arguments(opts))
+
+  defp rule_arguments(opts) do
     {reaction, opts} = Keyword.pop!(opts, :reaction)
+    {warnings, opts} = Keyword.pop(opts, :warnings, [])
+    {payload, opts} = Keyword.pop(opts, :payload, %{})
+    warnings = for text <- warnings, do: {:warning, text}
+
+    payload =
+      for {name, bytes} <- payload,
+          do: {"payload.#{name}", (bytes && Base.encode16(bytes)) || "null"}
 
     reaction =
       case reaction do
@@ -171,10 +201,10 @@ defmodule Palladion.Test.Testkit do
         kind -> [reaction: kind]
       end
 
-    done(server, "rule", opts ++ reaction)
+    opts ++ warnings ++ payload ++ reaction
   end
 
-  defp field({name, bytes}) when name in [:paging_state, :id_bytes],
+  defp field({name, bytes}) when name in [:paging_state, :id_bytes, :body],
     do: {name, Base.encode16(bytes)}
 
   defp field(field), do: field
@@ -395,6 +425,8 @@ defmodule Palladion.Test.Testkit do
       open: pairs["open"] == "true",
       handshake: pairs["handshake"] && String.to_atom(pairs["handshake"]),
       tls_version: pairs["tls_version"],
+      version: pairs["version"] && String.to_integer(pairs["version"]),
+      compression: pairs["compression"],
       server_name: pairs["server_name"],
       client_cert: pairs["client_cert"] == "true",
       client_fingerprint: pairs["client_fingerprint"],

@@ -56,6 +56,53 @@ defmodule Palladion.Test.TestkitTest do
     assert :ok = Testkit.rule(server, contains: "users", bind: "id int", reaction: rows)
   end
 
+  test "requests are told, and what goes beside an answer" do
+    server = Testkit.start_server(tls: false, versions: [4], compression: [])
+    {:ok, socket} = :gen_tcp.connect(~c"localhost", server.port, [:binary, active: false])
+    beside = [warnings: ["a, b", "c"], payload: %{"k" => <<1>>, "n" => nil}]
+    rule = [contains: "hello", reaction: {:frame, answer: :result, body: <<1::32>>}]
+    assert :ok = Testkit.rule(server, rule ++ beside)
+    assert :ok = Testkit.rule(server, contains: "bad", reaction: {:hostile, kind: :truncated})
+
+    assert {0x02, <<>>} =
+             ask_plainly(socket, 0, 0x01, <<1::16, 11::16, "CQL_VERSION", 1::16, "3">>)
+
+    # LOCAL_QUORUM, a serial consistency (LOCAL_SERIAL) and a timestamp; a custom payload before it.
+    query = <<1::16, 1::16, "p", 1::32, 7, 5::32, "hello", 6::16, 0x30, 9::16, 12::64>>
+    assert {0x08, body} = ask_plainly(socket, 0x04, 0x07, query)
+    warnings = <<2::16, 4::16, "a, b", 1::16, "c">>
+    assert body == <<warnings::binary, 2::16, 1::16, "k", 1::32, 1, 1::16, "n", -1::32, 1::32>>
+
+    assert [%{opcode: :query, version: 4, timestamp: 12, batch: nil, keyspace: nil} = request] =
+             Testkit.requests(server)
+
+    assert request.statements == [%{text: "hello", id: nil, values: 0}]
+    assert %{consistency: :local_quorum, serial_consistency: :local_serial} = request
+    assert request.payload == %{"p" => <<7>>}
+
+    void = <<0::8, 0::32, 0::16>>
+    batch = <<1, 2::16, 0, 1::32, "a", 0::16, 0, 1::32, "b", 1::16, -1::32, 1::16, 0>>
+    assert {0x08, <<1::32>>} = ask_plainly(socket, 0, 0x0D, batch)
+    assert {0x08, <<1::32>>} = ask_plainly(socket, 0, 0x0D, void)
+
+    assert [_, %{batch: :unlogged} = batch, %{batch: :logged, statements: []}] =
+             Testkit.requests(server)
+
+    assert [%{text: "a", values: 0}, %{text: "b", values: 1}] = batch.statements
+
+    altered = {:rows, columns: "a int", rows: "(1)"}
+    assert :ok = Testkit.alter(server, contains: "hello", reaction: altered)
+    assert {0x08, <<2::32, _::binary>>} = ask_plainly(socket, 0x04, 0x07, query)
+    assert [%{version: 4, compression: nil}] = Testkit.connections(server)
+  end
+
+  defp ask_plainly(socket, flags, opcode, body) do
+    :ok = :gen_tcp.send(socket, [<<4, flags, 1::16, opcode, byte_size(body)::32>>, body])
+    {:ok, <<0x84, _flags, 1::16, opcode, length::32>>} = :gen_tcp.recv(socket, 9, 5_000)
+    {:ok, body} = if length == 0, do: {:ok, <<>>}, else: :gen_tcp.recv(socket, length, 5_000)
+    {opcode, body}
+  end
+
   test "a certificate changes, and a client that looks refuses it" do
     server = Testkit.start_server()
     :ok = Testkit.certificate(server, validity: :expired)

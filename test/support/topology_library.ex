@@ -123,7 +123,7 @@ defmodule Palladion.Test.TopologyLibrary do
   end
 
   @doc "Rows as they cross: with the node at the end, which is none for the control connection."
-  def native(rows), do: {:rows, [], rows, length(rows), nil, [], nil, nil}
+  def native(rows), do: {:rows, [], rows, length(rows), nil, %{}, [], nil, nil}
 
   @doc "The hosts of the next list that is applied."
   def applied do

@@ -371,6 +371,19 @@ defmodule Palladion.Cluster.SignalsTest do
              emitted(credentials(%{expires_at: nil, error: error}), source)
   end
 
+  test "an older version of the protocol is told of", %{source: source} do
+    expected = %{
+      cluster: DB,
+      endpoint: "db1.example:9042",
+      protocol_version: 4,
+      previous_protocol_version: 5
+    }
+
+    assert [{[:protocol, :lowered], %{system_time: _}, ^expected}] = emitted(lowered(), source)
+  end
+
+  defp lowered, do: {:protocol_lowered, %{endpoint: "db1.example:9042", from: 5, to: 4}}
+
   defp credentials(changes) do
     fields = %{expires_at: 1_767_225_600, error: nil}
     {:credentials, Map.merge(fields, changes)}
@@ -387,7 +400,8 @@ defmodule Palladion.Cluster.SignalsTest do
             failed({:closed, %{}}),
             handshake(),
             sessions(:stored),
-            credentials(%{})
+            credentials(%{}),
+            lowered()
           ],
           name <- Map.keys(fields) ++ Map.keys(@tls),
           uniq: true,

@@ -82,6 +82,7 @@ defmodule Palladion.Config.KeyspacesTest do
       assert config.schema_agreement ==
                %SchemaAgreement{timeout: 60_000, interval: 1_000, by: :keyspaces}
 
+      assert %{version: 4, compression: nil} = config.protocol
       assert %{verify: :peer, verified_name: @endpoint, sni: nil} = config.tls
       assert config.tls.cacerts == Keyspaces.roots()
       assert config.warnings == []
@@ -107,6 +108,8 @@ defmodule Palladion.Config.KeyspacesTest do
       assert config.tls.cacerts == Keyspaces.roots()
 
       assert {:ok, %{schema_agreement: nil}} = parse(schema_agreement: false)
+      assert {:ok, %{protocol: %{version: 5}}} = parse(protocol: [version: 5])
+      assert {:ok, %{protocol: %{version: 4}}} = parse(protocol: [max_response_size: 65_536])
     end
 
     test "a variable that is not set gives nothing" do

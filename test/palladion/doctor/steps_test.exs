@@ -3,6 +3,7 @@ defmodule Palladion.Doctor.StepsTest do
 
   import Palladion.Test.Doctor, only: [seen: 0, seen: 1, probe: 1, stopped: 1]
 
+  alias Palladion.Config.Protocol
   alias Palladion.ConnectionError
   alias Palladion.Doctor.{Stage, Steps}
 
@@ -340,12 +341,43 @@ defmodule Palladion.Doctor.StepsTest do
 
   describe "CQL:" do
     test "a server without our version" do
-      supported = %{"PROTOCOL_VERSIONS" => ["5/v5", "65/dse_v1"]}
+      supported = %{"PROTOCOL_VERSIONS" => ["5/v5-beta", "65/dse_v1"]}
       probes = both(probe(cql: [supported: supported]))
       assert problems(seen(probes: probes)) == [protocol: :unsupported_protocol]
 
       assert problems(seen(probes: both(probe(cql: [supported: %{"CQL_VERSION" => ["3.2"]}])))) ==
                []
+    end
+
+    test "the version is the one that a cluster would speak" do
+      for {version, compression, names, spoken} <- [
+            {nil, nil, ["3/v3", "4/v4", "5/v5", "6/v6-beta"], 5},
+            {nil, :snappy, ["3/v3", "4/v4", "5/v5", "6/v6-beta"], 4},
+            {nil, nil, ["3/v3", "4/v4", "5/v5-beta"], 4},
+            {3, :lz4, ["3/v3", "4/v4"], 3},
+            {nil, nil, [], 4},
+            {5, nil, ["3/v3", "4/v4"], nil}
+          ] do
+        protocol = %Protocol{version: version, compression: compression}
+        offers = %{"PROTOCOL_VERSIONS" => names, "COMPRESSION" => ["snappy", "lz4"]}
+        probes = both(probe(cql: [supported: offers]))
+        step = steps(seen(probes: probes, settings: [protocol: protocol])).protocol
+
+        if spoken do
+          assert step.summary == "protocol version #{spoken}"
+          assert step.data[:protocol_version] == spoken
+        else
+          assert {step.status, step.reason} == {:problem, :unsupported_protocol}
+        end
+      end
+    end
+
+    test "a compression that isn't offered" do
+      probes = both(probe(cql: [supported: %{"COMPRESSION" => ["snappy"]}]))
+      settings = [protocol: %Protocol{compression: :lz4}]
+      seen = seen(probes: probes, settings: settings)
+      assert problems(seen) == [protocol: :unsupported_compression]
+      assert steps(seen).protocol.summary =~ ~s{(asked for "lz4"; it offers "snappy")}
     end
 
     test "a server that asks for no login" do

@@ -34,7 +34,7 @@ defmodule Palladion.Doctor.TextTest do
              [ok]      Resumption: with TLS 1.3 and TLS 1.2
                        TLS 1.3: 2 tickets, the second handshake was resumed
                        TLS 1.2: a session, the second handshake was resumed
-             [ok]      CQL: protocol version 4
+             [ok]      CQL: protocol version 5
                        CQL: 3.4.6
                        protocol: 3/v3, 4/v4, 5/v5
                        compression: snappy, lz4

@@ -2,13 +2,14 @@ defmodule Palladion.Request.ReportTest do
   use ExUnit.Case, async: true
 
   alias Palladion.Cluster.NodeTable
-  alias Palladion.{Config, ConnectionError, Node, RequestOptions, Result}
-  alias Palladion.Request.Report
+  alias Palladion.{Config, ConnectionError, Node, RequestOptions, Result, Timestamps}
+  alias Palladion.Request.{Operation, Report}
   alias Palladion.Test.TelemetryEvents
 
   @host_id "00000001-0000-4000-8000-00000000000a"
   @node <<0x0000000100004000800000000000000A::128>>
   @statement "SELECT a FROM shop.t WHERE b = ?"
+  @delete "DELETE FROM shop.t WHERE a = ?"
   @place %{node: @host_id, datacenter: "dc1", address: "10.0.0.1", port: 9042}
 
   setup do
@@ -25,6 +26,7 @@ defmodule Palladion.Request.ReportTest do
       consistency: RequestOptions.level(:local_quorum),
       forms: 0,
       attempts: RequestOptions.attempts(config),
+      timestamp: nil,
       keyspace: "other",
       slow_query_threshold: nil,
       table: table
@@ -58,13 +60,13 @@ defmodule Palladion.Request.ReportTest do
   end
 
   test "what is executed has values, and what is prepared no options", %{native: native} = test do
-    execute = {:execute, {:id, "id"}, ["a value"], native, @statement}
+    execute = {:execute, {:id, "id"}, ["a value"], native, @statement, nil}
     assert [{_, _, executed}] = told(test, execute, & &1)
     assert %{parameterised?: true, consistency: :local_quorum} = executed
     refute inspect(executed) =~ "a value"
 
     assert [{[:palladion, :prepare, :start], _, prepared}] =
-             told(test, {:prepare, @statement, nil}, & &1)
+             told(test, {:prepare, @statement, nil, nil}, & &1)
 
     assert %{parameterised?: true, consistency: nil, page_size: nil} = prepared
   end
@@ -75,8 +77,8 @@ defmodule Palladion.Request.ReportTest do
 
   test "a result ends it, with its rows and the node that answered", %{native: native} = test do
     for {result, rows} <- [
-          {{:rows, ["a"], [%{"a" => 1}, %{"a" => 2}], 2, nil, [], nil, @node}, 2},
-          {{:void, [], nil, @node}, nil}
+          {{:rows, ["a"], [%{"a" => 1}, %{"a" => 2}], 2, nil, %{}, [], nil, @node}, 2},
+          {{:void, %{}, [], nil, @node}, nil}
         ] do
       assert [_start, {[:palladion, :query, :stop], _, metadata}] =
                told(test, {:query, @statement, native}, fn context ->
@@ -88,8 +90,65 @@ defmodule Palladion.Request.ReportTest do
     end
   end
 
+  test "a batch begins with its size and what its statements have in common",
+       %{native: native} = test do
+    insert = "INSERT INTO shop.t (a, b) VALUES (?, ?)"
+    given = [{insert, [1, "a value"]}, {insert, [2, "a value"]}, {@delete, [3]}]
+    batch = Operation.batch(given, 1, native, Timestamps.new())
+
+    assert [{[:palladion, :query, :start], _, metadata}] = told(test, batch, & &1)
+
+    assert %{
+             statement: insert <> "; " <> @delete,
+             operation: "BATCH",
+             collection: "shop.t",
+             summary: "BATCH shop.t",
+             keyspace: "shop",
+             batch_size: 3,
+             parameterised?: true,
+             consistency: :local_quorum,
+             page_size: nil
+           } == Map.take(metadata, ~w(statement operation collection summary keyspace batch_size
+                                       parameterised? consistency page_size)a)
+
+    refute inspect(metadata) =~ "a value"
+  end
+
+  test "a keyspace of the request's own takes the place of the one in use", test do
+    {_timeout, native, _attempts} = RequestOptions.build(test.entry, keyspace: "mine")
+
+    for {operation, keyspace} <- [
+          {{:query, "SELECT a FROM t", native}, "mine"},
+          {{:query, @statement, native}, "shop"},
+          {{:query, "SELECT a FROM t", test.native}, "other"},
+          {{:prepare, "SELECT a FROM t", "mine", nil}, "mine"},
+          {{:execute, {:id, "id"}, [], test.native, "SELECT a FROM t", "mine"}, "mine"}
+        ] do
+      assert [{_, _, %{keyspace: ^keyspace}}] = told(test, operation, & &1)
+    end
+  end
+
+  test "what the server warns of is told before the end", %{native: native} = test do
+    warnings = [
+      "Unlogged batch covering 10 partitions",
+      "Read 1 live rows and 2000 tombstone cells for query SELECT a FROM t WHERE b = 'a value'; token 5"
+    ]
+
+    result = {:void, %{}, warnings, nil, @node}
+
+    assert [_start, {[:palladion, :query, :warnings], %{count: 2}, metadata}, _stop] =
+             told(test, {:query, @statement, native}, fn context ->
+               Report.stop(context, Result.from_native(result), result, 1)
+             end)
+
+    assert %{cluster: DB, summary: "SELECT shop.t", warnings: [first, second]} = metadata
+    assert first == hd(warnings)
+    assert second == "Read 1 live rows and 2000 tombstone cells for a query that is not shown"
+    assert Map.take(metadata, Map.keys(@place)) == @place
+  end
+
   test "a node that is not known any more has its id", %{native: native} = test do
-    result = {:void, [], nil, <<7::128>>}
+    result = {:void, %{}, [], nil, <<7::128>>}
 
     assert [_start, {_, _, metadata}] =
              told(test, {:query, @statement, native}, fn context ->

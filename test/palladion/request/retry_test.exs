@@ -3,7 +3,7 @@ defmodule Palladion.Request.RetryTest do
 
   alias Palladion.Cluster.NodeTable
   alias Palladion.{Config, ConnectionError, Error, Node, RequestOptions}
-  alias Palladion.Request.Retry
+  alias Palladion.Request.{Operation, Retry}
   alias Palladion.Telemetry.Span
   alias Palladion.Test.Policies
   alias Palladion.Test.TelemetryEvents
@@ -38,11 +38,13 @@ defmodule Palladion.Request.RetryTest do
 
   defp query(statement, native \\ native()), do: {:query, statement, native}
 
+  defp batch(type), do: {:batch, type, [@insert, @insert], native(), [@insert, @insert]}
+
   # As a request without options has it.
   defp native do
     {:ok, config} = Config.parse(name: DB, contact_points: ["localhost"], tls: false)
     attempts = RequestOptions.attempts(config)
-    entry = %{timeout: 5_000, consistency: 10, forms: 0, attempts: attempts}
+    entry = %{timeout: 5_000, consistency: 10, forms: 0, attempts: attempts, timestamp: nil}
     {_timeout, native, _attempts} = RequestOptions.build(entry, [])
     native
   end
@@ -68,17 +70,20 @@ defmodule Palladion.Request.RetryTest do
             {query(@insert), nil, false},
             {query(@insert), true, true},
             {query(@select), false, false},
-            {{:execute, {:id, "id"}, [1], native(), @select}, nil, true},
-            {{:execute, {:text, @insert}, [1], native(), @insert}, nil, false},
+            {{:execute, {:id, "id"}, [1], native(), @select, nil}, nil, true},
+            {{:execute, {:text, @insert}, [1], native(), @insert, nil}, nil, false},
             # To prepare does nothing yet.
-            {{:prepare, @insert, nil}, nil, true},
-            {{:prepare, @insert, nil}, false, true}
+            {{:prepare, @insert, nil, nil}, nil, true},
+            {{:prepare, @insert, nil, nil}, false, true},
+            # No SELECT is in a batch, and counters are not counted twice.
+            {batch(0), nil, false},
+            {batch(1), true, true},
+            {batch(2), true, false}
           ] do
         {_exception, asked} = asked(operation, @overloaded, %{idempotent: said}, 3)
 
-        statement =
-          if elem(operation, 0) == :execute, do: elem(operation, 4), else: elem(operation, 1)
-
+        statement = Operation.statement(operation)
+        assert statement in [@select, @insert]
         assert asked == %{attempt: 3, statement: statement, idempotent: idempotent}
       end
     end
@@ -119,6 +124,7 @@ defmodule Palladion.Request.RetryTest do
             :bad_value,
             :bad_statement,
             :bad_argument,
+            :unsupported,
             :response_too_large,
             :unknown_cluster,
             :already_awaited,
@@ -144,13 +150,14 @@ defmodule Palladion.Request.RetryTest do
   describe "another attempt" do
     test "goes to the same node first, or to any but that" do
       for {answer, route} <- [retry_same: {:first, @node}, retry_next: {:avoid, @node}] do
-        routed = put_elem(native(), 6, route)
+        routed = put_elem(native(), 7, route)
 
         for {operation, again} <- [
               {query(@select), query(@select, routed)},
-              {{:execute, {:id, "id"}, [1], native(), @select},
-               {:execute, {:id, "id"}, [1], routed, @select}},
-              {{:prepare, @select, nil}, {:prepare, @select, route}}
+              {{:execute, {:id, "id"}, [1], native(), @select, nil},
+               {:execute, {:id, "id"}, [1], routed, @select, nil}},
+              {batch(1), {:batch, 1, [@insert, @insert], routed, [@insert, @insert]}},
+              {{:prepare, @select, "ks", nil}, {:prepare, @select, "ks", route}}
             ] do
           assert Retry.decide(context(answer), operation, @overloaded, 1) == {:retry, again}
         end
@@ -158,15 +165,20 @@ defmodule Palladion.Request.RetryTest do
     end
 
     test "forgets where the one before it went to" do
-      other = put_elem(native(), 6, {:avoid, <<7::128>>})
+      other = put_elem(native(), 7, {:avoid, <<7::128>>})
 
       assert {:retry, {:query, @select, routed}} =
                Retry.decide(context(:retry_same), query(@select, other), @lost, 2)
 
-      assert elem(routed, 6) == {:first, @node}
+      assert elem(routed, 7) == {:first, @node}
 
-      assert {:retry, {:prepare, @select, {:avoid, @node}}} =
-               Retry.decide(context(:retry_next), {:prepare, @select, {:first, "x"}}, @lost, 2)
+      assert {:retry, {:prepare, @select, nil, {:avoid, @node}}} =
+               Retry.decide(
+                 context(:retry_next),
+                 {:prepare, @select, nil, {:first, "x"}},
+                 @lost,
+                 2
+               )
     end
 
     test "goes anywhere if it is not known which node failed" do
@@ -177,22 +189,22 @@ defmodule Palladion.Request.RetryTest do
         assert {:retry, {:query, @select, routed}} =
                  Retry.decide(context(answer), query(@select), error, 1)
 
-        assert elem(routed, 6) == nil
-        prepare = {:prepare, @select, {:first, @node}}
+        assert elem(routed, 7) == nil
+        prepare = {:prepare, @select, nil, {:first, @node}}
 
         assert Retry.decide(context(answer), prepare, error, 1) ==
-                 {:retry, {:prepare, @select, nil}}
+                 {:retry, {:prepare, @select, nil, nil}}
       end
     end
 
     test "has its route where options of the request stand before it" do
       native = native()
-      assert tuple_size(native) == 7
+      assert tuple_size(native) == 8
 
       assert {:retry, {:query, @select, routed}} =
                Retry.decide(context(:retry_next), query(@select), @lost, 1)
 
-      assert Tuple.delete_at(routed, 6) == Tuple.delete_at(native, 6)
+      assert Tuple.delete_at(routed, 7) == Tuple.delete_at(native, 7)
     end
   end
 

@@ -49,10 +49,26 @@ defmodule Palladion.Telemetry.LogTest do
       assert line =~ ~r/\[warning\] Palladion DB: slow request, [\d.]+ ms of 0.0 ms: SELECT a/
     end
 
+    test "that made the server warn have its words, each" do
+      place = %{address: "10.0.0.1", port: 9042}
+      warnings = ["Unlogged batch\ncovering 10 partitions", "Too many tombstones"]
+
+      assert [line] =
+               lines(fn -> :query |> Span.start(@base) |> Span.warnings(warnings, place) end)
+
+      assert line =~
+               "[warning] Palladion DB: the server warns at 10.0.0.1:9042: SELECT shop.users: " <>
+                 "Unlogged batch covering 10 partitions; Too many tombstones"
+    end
+
     test "that were slow and failed have one line" do
       error = %ConnectionError{reason: :timeout}
       assert [line] = lines(fn -> request(%{error: error}, %{slow_after: 0}) end)
       assert line =~ "query failed"
+    end
+
+    test "that were cancelled have none, however long they took" do
+      assert lines(fn -> request(%{cancelled?: true}, %{slow_after: 0}) end) == []
     end
 
     test "that raised have the exception's name" do
@@ -192,6 +208,20 @@ defmodule Palladion.Telemetry.LogTest do
       assert [line] = lines(fn -> emit([:auth, :updated], more, %{cluster: DB}) end)
 
       assert line =~ "[info] Palladion DB: auth: updated, for logins from now on"
+    end
+
+    test "that go on with an older version of the protocol" do
+      more = %{
+        cluster: DB,
+        endpoint: "db1:9042",
+        protocol_version: 4,
+        previous_protocol_version: 5
+      }
+
+      assert [line] = lines(fn -> emit([:protocol, :lowered], %{system_time: 1}, more) end)
+
+      assert line =~
+               "[warning] Palladion DB: protocol version 4 instead of 5: db1:9042 speaks no newer one"
     end
 
     test "whose events were dropped" do

@@ -37,6 +37,14 @@ defmodule Palladion.Telemetry.SpanTest do
            } = metadata
   end
 
+  test "begins with what is known of a statement already" do
+    analysis = %{operation: "BATCH", collection: nil, keyspace: nil, summary: "BATCH"}
+    base = Map.merge(@base, %{statement: "a; b", analysis: analysis, batch_size: 2})
+    [{_, _, metadata}] = TelemetryEvents.capture(fn -> Span.start(:query, base) end)
+
+    assert %{statement: "a; b", operation: "BATCH", keyspace: "other", batch_size: 2} = metadata
+  end
+
   test "ends with what came of it, under the same context" do
     outcome = %{
       attempts: 2,
@@ -67,6 +75,11 @@ defmodule Palladion.Telemetry.SpanTest do
   test "ends with an error that has no code" do
     error = %ConnectionError{reason: :timeout}
     assert %{result: :error, reason: :timeout, status_code: nil} = stopped(%{error: error})
+  end
+
+  test "ends without an error where it was cancelled" do
+    assert %{result: :cancelled, error: nil, reason: :cancelled, status_code: nil} =
+             stopped(%{cancelled?: true})
   end
 
   test "takes the keyspace in use where the statement names none" do
