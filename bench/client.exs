@@ -1,6 +1,6 @@
 # A client VM: one workload, and its figures as the last line. Started by bench/run.exs.
 
-for file <- ~w(testkit/binary testkit/porter testkit),
+for file <- ~w(testkit/binary testkit/porter testkit/requests testkit),
     do: Code.require_file("../test/support/#{file}.ex", __DIR__)
 
 for file <- ~w(histogram load workload mailbox topology connections storm),

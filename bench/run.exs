@@ -1,7 +1,7 @@
 # The benchmarks: plans runs, has each done by a client VM of its own, prints a table and writes
 # it down. Run by bin/bench; bench/README.md says what is measured.
 
-for file <- ~w(testkit/binary testkit/porter testkit),
+for file <- ~w(testkit/binary testkit/porter testkit/requests testkit),
     do: Code.require_file("../test/support/#{file}.ex", __DIR__)
 
 for file <- ~w(workload vm tls servers tls_report report),

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # What bin/cassandra writes for a node: cassandra.yaml, the log's configuration and the JVM's arguments. Sourced, not run.
 
+# Two seconds for a write, the default, are few where several nodes share two processors.
 write_yaml() { # DIR VARIANT ADDRESS INDEX SEEDS
   local dir=$1 variant=$2 address=$3
   cat <<Y
@@ -37,6 +38,7 @@ concurrent_reads: 8
 concurrent_writes: 8
 concurrent_counter_writes: 8
 concurrent_compactors: 1
+write_request_timeout: 10000ms
 auto_snapshot: false
 dynamic_snitch: false
 user_defined_functions_enabled: true

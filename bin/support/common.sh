@@ -3,7 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# What is fetched or built once for all checkouts: Cassandra's jars, test certificates, cargo-deny.
+# What is fetched or built once for all checkouts: Cassandra's jars, test certificates, cargo-deny, cargo-fuzz.
 cache=${PALLADION_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/palladion}
 
 # Both are where their installers put them, which not every shell's PATH knows.

@@ -29,7 +29,7 @@ defmodule Palladion.Integration.ClusterFailureTest do
   test "only what is under way to a node that ends or hangs is lost, and with retries nothing" do
     [one, two, three] = servers = servers()
     once = reader!([one, two], retry: :none)
-    again = reader!([one, two], attempt_timeout: 500)
+    again = reader!([one, two], attempt_timeout: if(soak?(), do: 500, else: 1_000))
     lost = Readers.start(once, @reads)
     kept = Readers.start(again, @reads)
 

@@ -30,7 +30,7 @@ defmodule Palladion.Integration.CompressionTest do
 
     insert = "INSERT INTO compressed.many (part, n, words) VALUES (1, ?, ?)"
 
-    for numbers <- Enum.chunk_every(1..@rows, 1_000) do
+    for numbers <- Enum.chunk_every(1..@rows, 200) do
       inserts = for n <- numbers, do: {insert, [n, words(n)]}
       Palladion.batch!(__MODULE__, inserts, [type: :unlogged, idempotent: true] ++ @slow)
     end

@@ -100,10 +100,13 @@ defmodule Palladion.Test.Readers do
     ArgumentError -> 0
   end
 
-  @doc "Waits until a node has answered so many more."
+  @doc """
+  Waits until a node has answered so many more: for two minutes, since one that was asked for a role before it had heard of it
+  stays with that for as long as roles are kept, which is a minute.
+  """
   def await_answers(readers, host_id, more \\ 50) do
     until = answers(readers, host_id) + more
-    Clusters.eventually("#{host_id} answers", fn -> answers(readers, host_id) >= until end, 2_400)
+    Clusters.eventually("#{host_id} answers", fn -> answers(readers, host_id) >= until end, 4_800)
   end
 
   @doc "Waits until the cluster says of a node that it's `:up` or `:down`, and returns when it said so."
