@@ -9,7 +9,7 @@ defmodule Palladion.Integration.AnswersTest do
   import Palladion.Test.Clusters
 
   alias Palladion.ConnectionError
-  alias Palladion.Test.{Cassandra, Testkit}
+  alias Palladion.Test.{Cassandra, Memory, Testkit}
 
   # `bin/soak answers` asks 200,000 times.
   @requests String.to_integer(System.get_env("PALLADION_SOAK_ANSWERS", "12800"))
@@ -121,13 +121,8 @@ defmodule Palladion.Integration.AnswersTest do
       processes: :erlang.system_info(:process_count),
       ports: :erlang.system_info(:port_count),
       atoms: :erlang.system_info(:atom_count),
-      rss: rss_kib()
+      rss: div(Memory.of_system("VmRSS"), 1024)
     }
-  end
-
-  defp rss_kib do
-    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+) kB/, File.read!("/proc/self/status"))
-    String.to_integer(kib)
   end
 
   defp words(n), do: "words for #{n} " <> String.duplicate("x", rem(n, 90))

@@ -9,7 +9,7 @@ defmodule Palladion.Integration.HostileTest do
   import Palladion.Test.{Clusters, Hostile, Simulated}
 
   alias Palladion.{ConnectionError, Error, Result}
-  alias Palladion.Test.{TelemetryEvents, Testkit}
+  alias Palladion.Test.{Memory, TelemetryEvents, Testkit}
 
   @moduletag :capture_log
 
@@ -150,7 +150,7 @@ defmodule Palladion.Integration.HostileTest do
         later = memory()
         assert later.peak - before.rss < 32 * @mib
         assert later.rss - before.rss < 24 * @mib
-        assert later.vm - before.vm < 16 * @mib
+        assert later.total - before.total < 16 * @mib
         assert {:ok, %Result{num_rows: 5}} = Palladion.query(name, "SELECT numbers(5)")
       end
 
@@ -179,19 +179,9 @@ defmodule Palladion.Integration.HostileTest do
   # In bytes. Each time the kernel begins anew to note the highest, where it lets us say so.
   defp memory do
     for pid <- Process.list(), do: :erlang.garbage_collect(pid)
-    status = File.read!("/proc/self/status")
+    memory = Map.put(Memory.now(), :peak, Memory.of_system("VmHWM"))
     File.write("/proc/self/clear_refs", "5")
-
-    %{
-      rss: kib(status, "VmRSS") * 1024,
-      peak: kib(status, "VmHWM") * 1024,
-      vm: :erlang.memory(:total)
-    }
-  end
-
-  defp kib(status, name) do
-    [_, kib] = Regex.run(~r/#{name}:\s+(\d+) kB/, status)
-    String.to_integer(kib)
+    memory
   end
 
   describe "a value that its type doesn't admit" do

@@ -7,7 +7,7 @@ defmodule Palladion.Integration.PageStreamTest do
 
   alias Palladion.{ConnectionError, Error, Result}
   alias Palladion.Test.Structs.Money
-  alias Palladion.Test.{TelemetryEvents, Testkit}
+  alias Palladion.Test.{Memory, TelemetryEvents, Testkit}
 
   @moduletag :capture_log
 
@@ -305,13 +305,13 @@ defmodule Palladion.Integration.PageStreamTest do
     assert name |> stream(timeout: 60_000) |> Stream.take(50_000) |> Enum.count() == 50_000
     nothing_left(name)
     pages.()
-    before = memory()
+    before = Memory.now()
 
     {count, most} =
       name
       |> stream(timeout: 60_000)
       |> Enum.reduce({0, before}, fn _row, {count, most} ->
-        most = if rem(count, 10_000) == 0, do: higher(most, memory()), else: most
+        most = if rem(count, 10_000) == 0, do: Memory.higher(most, Memory.now()), else: most
         {count + 1, most}
       end)
 
@@ -322,14 +322,6 @@ defmodule Palladion.Integration.PageStreamTest do
     assert most.total - before.total < 16 * mib
     assert most.rss - before.rss < 32 * mib
   end
-
-  defp memory do
-    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+) kB/, File.read!("/proc/self/status"))
-    {:memory, process} = Process.info(self(), :memory)
-    %{process: process, total: :erlang.memory(:total), rss: String.to_integer(kib) * 1024}
-  end
-
-  defp higher(one, other), do: Map.merge(one, other, fn _what, a, b -> max(a, b) end)
 
   test "a cluster that there is not is raised when it is asked" do
     stream = Palladion.stream(:no_such_cluster, @select)

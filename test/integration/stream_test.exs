@@ -6,7 +6,7 @@ defmodule Palladion.Integration.StreamTest do
   import Palladion.Test.Clusters
 
   alias Palladion.{Error, Result}
-  alias Palladion.Test.Cassandra
+  alias Palladion.Test.{Cassandra, Memory}
 
   @moduletag :cassandra
   @moduletag timeout: 1_200_000
@@ -202,11 +202,11 @@ defmodule Palladion.Integration.StreamTest do
 
       # What grows once has grown by then.
       assert stream |> Enum.take(10_000) |> length() == 10_000
-      before = memory()
+      before = Memory.now()
 
       {count, sum, most} =
         Enum.reduce(stream, {0, 0, before}, fn {_part, n, _words}, {count, sum, most} ->
-          most = if rem(count, 10_000) == 0, do: higher(most, memory()), else: most
+          most = if rem(count, 10_000) == 0, do: Memory.higher(most, Memory.now()), else: most
           {count + 1, sum + n, most}
         end)
 
@@ -218,12 +218,4 @@ defmodule Palladion.Integration.StreamTest do
       assert most.rss - before.rss < 32 * @mib
     end
   end
-
-  defp memory do
-    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+) kB/, File.read!("/proc/self/status"))
-    {:memory, process} = Process.info(self(), :memory)
-    %{process: process, total: :erlang.memory(:total), rss: String.to_integer(kib) * 1024}
-  end
-
-  defp higher(one, other), do: Map.merge(one, other, fn _what, a, b -> max(a, b) end)
 end

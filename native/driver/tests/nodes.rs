@@ -9,7 +9,7 @@ use std::time::Duration;
 use palladion_cql::ServerEvent;
 use palladion_driver::connection::Role;
 use palladion_driver::{
-    ClusterConfig, Distance, Endpoint, Event, NodeId, NodeSpec, Phase, RequestError, Route,
+    ClusterConfig, Distance, Event, NodeId, NodeSpec, Phase, RequestError, Route,
 };
 use palladion_testkit::{Options, Reaction, Rule, Server};
 use support::*;
@@ -19,21 +19,6 @@ const B: NodeId = NodeId(2);
 
 fn server() -> Server {
     Server::start(Options::default()).unwrap()
-}
-
-fn node(id: NodeId, server: &Server) -> NodeSpec {
-    NodeSpec {
-        id,
-        endpoint: Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port: server.address().port(),
-            verified_name: None,
-            sni: None,
-        },
-        distance: Distance::Local,
-        preference: 0,
-        size: 2,
-    }
 }
 
 fn remote(id: NodeId, server: &Server) -> NodeSpec {

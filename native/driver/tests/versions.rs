@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use palladion_cql::{Compression, Version};
 use palladion_driver::config::{ContactPoint, ProtocolConfig};
-use palladion_driver::{
-    ClusterConfig, Distance, Endpoint, Event, Failure, NodeId, NodeSpec, RequestError,
-};
+use palladion_driver::{ClusterConfig, Distance, Event, Failure, NodeId, NodeSpec, RequestError};
 use palladion_testkit::{Cut, Options, Refusal, Server};
 use support::*;
 
@@ -192,21 +190,6 @@ async fn answers_may_be_cut_into_segments_in_any_way() {
     }
 }
 
-fn node(id: u128, server: &Server) -> NodeSpec {
-    NodeSpec {
-        id: NodeId(id),
-        endpoint: Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port: server.address().port(),
-            verified_name: None,
-            sni: None,
-        },
-        distance: Distance::Local,
-        preference: 0,
-        size: 2,
-    }
-}
-
 /// Asks without pause until told to stop: how often, and how often it failed for good.
 async fn ask_on(started: Arc<Started>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let (asked, failed) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -231,19 +214,25 @@ async fn ask_on(started: Arc<Started>, stop: Arc<AtomicBool>) -> (u64, u64) {
     (asked.into_inner(), failed.into_inner())
 }
 
+/// A cluster whose only node speaks version 5, with its two connections.
+async fn of_version_5(server: &Server) -> Started {
+    let started = start(ClusterConfig {
+        discover: true,
+        ..config(server, None, None)
+    });
+    let nodes = vec![node(NodeId(1), server)];
+    started.cluster.set_nodes(nodes).unwrap();
+    started.ready().await.unwrap();
+    until("two connections", || spoken(&started).len() == 2).await;
+    assert!(spoken(&started).iter().all(|s| s.0 == Version::V5));
+    started
+}
+
 #[tokio::test]
 async fn a_node_that_can_do_less_lowers_the_cluster_without_a_lost_request() {
     let new = speaking(&Version::ALL);
     let old = speaking(&[Version::V3, Version::V4]);
-    let started = start(ClusterConfig {
-        discover: true,
-        ..config(&new, None, None)
-    });
-    started.cluster.set_nodes(vec![node(1, &new)]).unwrap();
-    started.ready().await.unwrap();
-    until("two connections", || spoken(&started).len() == 2).await;
-    assert!(spoken(&started).iter().all(|s| s.0 == Version::V5));
-    let mut started = started;
+    let mut started = of_version_5(&new).await;
     let (_, none) = tokio::sync::mpsc::unbounded_channel();
     let mut events = std::mem::replace(&mut started.events, none);
     let started = Arc::new(started);
@@ -251,7 +240,7 @@ async fn a_node_that_can_do_less_lowers_the_cluster_without_a_lost_request() {
     let callers: Vec<_> = (0..16)
         .map(|_| tokio::spawn(ask_on(Arc::clone(&started), Arc::clone(&stop))))
         .collect();
-    let nodes = vec![node(1, &new), node(2, &old)];
+    let nodes = vec![node(NodeId(1), &new), node(NodeId(2), &old)];
     started.cluster.set_nodes(nodes).unwrap();
     until("all speak version 4", || {
         let spoken = spoken(&started);
@@ -281,18 +270,12 @@ async fn a_node_that_can_do_less_lowers_the_cluster_without_a_lost_request() {
 async fn a_remote_node_that_can_do_less_gets_no_request_meanwhile() {
     let new = speaking(&Version::ALL);
     let old = speaking(&[Version::V4]);
-    let started = start(ClusterConfig {
-        discover: true,
-        ..config(&new, None, None)
-    });
-    started.cluster.set_nodes(vec![node(1, &new)]).unwrap();
-    started.ready().await.unwrap();
-    until("two connections", || spoken(&started).len() == 2).await;
+    let started = of_version_5(&new).await;
     let remote = NodeSpec {
         distance: Distance::Remote,
-        ..node(2, &old)
+        ..node(NodeId(2), &old)
     };
-    let nodes = vec![node(1, &new), remote];
+    let nodes = vec![node(NodeId(1), &new), remote];
     started.cluster.set_nodes(nodes).unwrap();
     let lowered = || {
         let spoken = spoken(&started);
@@ -319,12 +302,18 @@ async fn what_nobody_speaks_any_more_is_forgotten() {
         contact_points: vec![contact_point(&old), contact_point(&new)],
         ..config(&old, None, None)
     });
-    started.cluster.set_nodes(vec![node(1, &old)]).unwrap();
+    started
+        .cluster
+        .set_nodes(vec![node(NodeId(1), &old)])
+        .unwrap();
     started.ready().await.unwrap();
     assert_eq!(spoken(&started)[0].0, Version::V4);
     // The last of the old nodes goes, and those that came in its place don't speak its version.
     old.stop();
-    started.cluster.set_nodes(vec![node(2, &new)]).unwrap();
+    started
+        .cluster
+        .set_nodes(vec![node(NodeId(2), &new)])
+        .unwrap();
     until("connections of version 5", || {
         let spoken = spoken(&started);
         spoken.len() == 2 && spoken.iter().all(|s| s.0 == Version::V5)
@@ -349,7 +338,7 @@ async fn a_node_that_refuses_everything_lowers_nobody() {
         discover: true,
         ..config(&new, None, None)
     });
-    let nodes = vec![node(1, &new), node(2, &broken)];
+    let nodes = vec![node(NodeId(1), &new), node(NodeId(2), &broken)];
     started.cluster.set_nodes(nodes).unwrap();
     started.ready().await.unwrap();
     let error = started.connect_error().await;

@@ -10,29 +10,7 @@ use super::body::body;
 
 /// Every kind of type.
 pub fn types() -> Vec<ColumnType> {
-    let simple = [
-        ColumnType::Ascii,
-        ColumnType::Bigint,
-        ColumnType::Blob,
-        ColumnType::Boolean,
-        ColumnType::Counter,
-        ColumnType::Decimal,
-        ColumnType::Double,
-        ColumnType::Float,
-        ColumnType::Int,
-        ColumnType::Text,
-        ColumnType::Timestamp,
-        ColumnType::Uuid,
-        ColumnType::Varint,
-        ColumnType::Timeuuid,
-        ColumnType::Inet,
-        ColumnType::Date,
-        ColumnType::Time,
-        ColumnType::Smallint,
-        ColumnType::Tinyint,
-        ColumnType::Duration,
-        ColumnType::Custom("com.example.Thing".into()),
-    ];
+    let custom = ColumnType::Custom("com.example.Thing".into());
     let list = |item| ColumnType::List(Box::new(item));
     let udt = Udt {
         keyspace: "ks".to_owned(),
@@ -57,7 +35,8 @@ pub fn types() -> Vec<ColumnType> {
         list(ColumnType::Udt(Arc::new(udt.clone()))),
         ColumnType::Udt(Arc::new(udt)),
     ];
-    simple.into_iter().chain(nested).collect()
+    let simple = ColumnType::SIMPLE.into_iter().chain([custom]);
+    simple.chain(nested).collect()
 }
 
 /// A type as `[option]`.

@@ -58,6 +58,30 @@ pub struct Udt {
 }
 
 impl ColumnType {
+    /// The types without parameters that the protocol has a number for.
+    pub const SIMPLE: [Self; 20] = [
+        Self::Ascii,
+        Self::Bigint,
+        Self::Blob,
+        Self::Boolean,
+        Self::Counter,
+        Self::Decimal,
+        Self::Double,
+        Self::Float,
+        Self::Int,
+        Self::Text,
+        Self::Timestamp,
+        Self::Uuid,
+        Self::Varint,
+        Self::Timeuuid,
+        Self::Inet,
+        Self::Date,
+        Self::Time,
+        Self::Smallint,
+        Self::Tinyint,
+        Self::Duration,
+    ];
+
     /// The length that every value of the type has, for the types that vectors store without
     /// lengths. Not all types of a fixed length are among them: that is the server's choice.
     pub fn fixed_len(&self) -> Option<usize> {

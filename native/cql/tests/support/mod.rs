@@ -52,33 +52,10 @@ pub(crate) fn content(len: usize, seed: u8) -> Vec<u8> {
     noise.take(len).collect()
 }
 
-const SIMPLE: [ColumnType; 20] = [
-    ColumnType::Ascii,
-    ColumnType::Bigint,
-    ColumnType::Blob,
-    ColumnType::Boolean,
-    ColumnType::Counter,
-    ColumnType::Decimal,
-    ColumnType::Double,
-    ColumnType::Float,
-    ColumnType::Int,
-    ColumnType::Text,
-    ColumnType::Timestamp,
-    ColumnType::Uuid,
-    ColumnType::Varint,
-    ColumnType::Timeuuid,
-    ColumnType::Inet,
-    ColumnType::Date,
-    ColumnType::Time,
-    ColumnType::Smallint,
-    ColumnType::Tinyint,
-    ColumnType::Duration,
-];
-
 /// A type of at most four levels; vectors hold floats.
 pub(crate) fn any_type() -> BoxedStrategy<ColumnType> {
     let simple = prop_oneof![
-        20 => prop::sample::select(SIMPLE.to_vec()),
+        20 => prop::sample::select(ColumnType::SIMPLE.to_vec()),
         1 => (1..5usize).prop_map(|n| ColumnType::Vector(Box::new(ColumnType::Float), n)),
     ];
     simple

@@ -317,11 +317,9 @@ where
             Ok(read) => self.unfinished += read,
             Err(error) => return Poll::Ready(Err(failure_of(&error, OurCertificate::NotAsked))),
         }
-        if self.unfinished >= SIGN_OF_LIFE {
-            self.is_alive();
-        }
+        let mut is_alive = self.unfinished >= SIGN_OF_LIFE;
         while let Some(incoming) = self.frames.incoming(&mut self.input)? {
-            self.is_alive();
+            is_alive = true;
             match incoming {
                 Incoming::Frame(frame) => self.answer(frame.header.stream, Ok(frame))?,
                 Incoming::Oversized(header) => {
@@ -333,12 +331,11 @@ where
                 }
             }
         }
+        if is_alive {
+            self.unfinished = 0;
+            self.heartbeat.last_received = Instant::now();
+        }
         Poll::Ready(Ok(()))
-    }
-
-    fn is_alive(&mut self) {
-        self.unfinished = 0;
-        self.heartbeat.last_received = Instant::now();
     }
 
     fn answer(&mut self, stream: i16, outcome: Result<Frame, RequestError>) -> Result<(), Failure> {

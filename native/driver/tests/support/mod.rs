@@ -20,8 +20,8 @@ use palladion_driver::config::{
 use palladion_driver::network::System;
 use palladion_driver::tls::{CrlCheck, KeyForm, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
-    Answer, Cluster, ClusterConfig, ConnectError, Event, EventSink, Refused, Reply, Request,
-    RequestError, RequestState, Route, Secret, Waiter,
+    Answer, Cluster, ClusterConfig, ConnectError, Distance, Endpoint, Event, EventSink, NodeId,
+    NodeSpec, Refused, Reply, Request, RequestError, RequestState, Route, Secret, Waiter,
 };
 use palladion_testkit::certs::{Authority, CertOptions, Identity};
 use palladion_testkit::{Options, Server, TlsOptions, Versions};
@@ -115,6 +115,22 @@ pub fn session_cache(size: usize, ttl: Duration) -> SessionCacheConfig {
 /// Without TLS and login; quick to try again.
 pub fn plain(server: &Server) -> ClusterConfig {
     at("localhost", server.address().port())
+}
+
+/// A local node behind a server, for `Cluster::set_nodes`.
+pub fn node(id: NodeId, server: &Server) -> NodeSpec {
+    NodeSpec {
+        id,
+        endpoint: Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port: server.address().port(),
+            verified_name: None,
+            sni: None,
+        },
+        distance: Distance::Local,
+        preference: 0,
+        size: 2,
+    }
 }
 
 pub fn at(host: &str, port: u16) -> ClusterConfig {

@@ -15,28 +15,7 @@ const DEPTH: u32 = 4;
 
 pub(super) fn any_type() -> BoxedStrategy<ColumnType> {
     let simple = prop_oneof![
-        prop::sample::select(vec![
-            ColumnType::Ascii,
-            ColumnType::Bigint,
-            ColumnType::Blob,
-            ColumnType::Boolean,
-            ColumnType::Counter,
-            ColumnType::Decimal,
-            ColumnType::Double,
-            ColumnType::Float,
-            ColumnType::Int,
-            ColumnType::Text,
-            ColumnType::Timestamp,
-            ColumnType::Uuid,
-            ColumnType::Varint,
-            ColumnType::Timeuuid,
-            ColumnType::Inet,
-            ColumnType::Date,
-            ColumnType::Time,
-            ColumnType::Smallint,
-            ColumnType::Tinyint,
-            ColumnType::Duration,
-        ]),
+        prop::sample::select(ColumnType::SIMPLE.to_vec()),
         "[a-z.]{1,20}".prop_map(|class| ColumnType::Custom(class.into())),
     ];
     simple
