@@ -60,6 +60,7 @@ defmodule Palladion.Integration.AttemptsTest do
     assert [_start, {[_, _, :warnings], %{count: 2}, %{warnings: ["one", "two"]}}, _stop] = events
   end
 
+  @tag needs_v4: "warnings"
   test "an error of the server has its trace and its warnings", %{server: server, name: name} do
     id = "00000000-0000-4000-8000-000000000007"
     error = {:error, @write_timeout ++ [write_type: "SIMPLE"]}

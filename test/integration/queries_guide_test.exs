@@ -9,8 +9,8 @@ defmodule Palladion.Integration.QueriesGuideTest do
   alias Palladion.Test.{Cassandra, Guide}
 
   @moduletag :cassandra
-  # Of what it shows, some needs protocol v5.
   @moduletag :managed_server
+  @moduletag needs_v5: "it shows a keyspace for one request"
 
   test "every example does what it says" do
     server = Cassandra.server()
