@@ -65,7 +65,8 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// Whether only a value is wrong: the bytes around it can be read on.
+    /// Whether only a value is wrong: the bytes around it can be read on. A collection whose count is
+    /// beyond its bytes isn't: servers check what is written, so it's the server that is wrong.
     pub fn is_value(&self) -> bool {
         matches!(self, Self::BadLength { .. } | Self::Utf8(_))
     }

@@ -9,6 +9,9 @@ use crate::{Compression, DecodeError, Dialect, Version};
 /// Length of a frame's header.
 pub const HEADER_LEN: usize = 9;
 
+/// The stream of what nobody has asked for.
+const EVENT_STREAM: i16 = -1;
+
 /// Bits of a header's flags.
 pub mod flag {
     /// The body is compressed.
@@ -115,6 +118,11 @@ impl Header {
             length: u32::from_be_bytes([l0, l1, l2, l3]),
         })
     }
+
+    /// Whether it is an event on the stream of events, and so no answer to anything.
+    pub fn is_event(&self) -> bool {
+        (self.stream, self.opcode) == (EVENT_STREAM, Opcode::Event)
+    }
 }
 
 /// A whole frame. The body shares the read buffer's memory.
@@ -171,6 +179,8 @@ pub struct FrameReader {
     keep_len: u32,
     /// Bytes of a body that is not kept and has not arrived yet.
     skip: usize,
+    /// Whether a long body was cut off the buffer's memory, which is still as long.
+    is_grown: bool,
     segments: Option<Segments>,
 }
 
@@ -205,6 +215,7 @@ impl FrameReader {
             max_len,
             keep_len: max_len,
             skip: 0,
+            is_grown: false,
             segments: None,
         }
     }
@@ -305,10 +316,10 @@ impl FrameReader {
         buffer.advance(skipped);
         self.skip -= skipped;
         if self.skip > 0 {
-            return Ok(None);
+            return Ok(self.run_out(buffer));
         }
         let Some(header) = self.peek(buffer)? else {
-            return Ok(None);
+            return Ok(self.run_out(buffer));
         };
         if header.length > self.keep_len {
             buffer.advance(HEADER_LEN);
@@ -317,10 +328,12 @@ impl FrameReader {
         }
         let total = HEADER_LEN + header.length as usize;
         if buffer.len() < total {
+            let found = self.run_out(buffer);
             let missing = total - buffer.len();
             buffer.reserve(missing.min(RESERVE_AT_MOST));
-            return Ok(None);
+            return Ok(found);
         }
+        self.is_grown |= total > KEEP_BUFFER;
         buffer.advance(HEADER_LEN);
         let frame = Frame {
             header,
@@ -328,6 +341,15 @@ impl FrameReader {
             dialect: self.dialect_of(header),
         };
         self.kept(frame).map(Some)
+    }
+
+    /// There is no whole frame any more. What is left after a long one shares its memory, all of which
+    /// the next read would take for itself and keep: it gets memory of its own.
+    fn run_out(&mut self, buffer: &mut BytesMut) -> Option<Incoming> {
+        if std::mem::take(&mut self.is_grown) {
+            *buffer = BytesMut::from(&buffer[..]);
+        }
+        None
     }
 
     /// A frame, unless its content would be longer than its body was.
@@ -394,6 +416,9 @@ const OTHER_VERSIONS: [u8; 6] = [3, 4, 5, 6, 0x41, 0x42];
 
 /// A frame's announced length is only a claim: memory for it is taken in steps of this size.
 const RESERVE_AT_MOST: usize = 1 << 20;
+
+/// A buffer that a longer frame made grow is not kept.
+const KEEP_BUFFER: usize = 1 << 20;
 
 const TLS_ALERT: u8 = 0x15;
 const TLS_HANDSHAKE: u8 = 0x16;

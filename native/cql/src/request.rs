@@ -16,6 +16,14 @@ pub enum Unsendable {
     /// Something is longer than its length field can say.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// There are more of something than can be counted.
+    #[error("there are more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The most that can be counted.
+        max: usize,
+    },
     /// The connection's version of the protocol has no such thing.
     #[error("{feature} needs protocol {needs}, and {spoken} is spoken")]
     Unsupported {
@@ -28,13 +36,16 @@ pub enum Unsendable {
     },
 }
 
+/// The longest body that the protocol allows (section 2.5).
+const MAX_BODY: usize = 256 << 20;
+
 /// OPTIONS: asks what the server supports; also serves as a heartbeat.
 pub fn options(dialect: &Dialect) -> Vec<u8> {
     Builder::new(dialect, Opcode::Options, 0).finish_short()
 }
 
 /// STARTUP with these options; `CQL_VERSION` must be among them.
-pub fn startup(dialect: &Dialect, options: &[(&str, &str)]) -> Result<Vec<u8>, TooLong> {
+pub fn startup(dialect: &Dialect, options: &[(&str, &str)]) -> Result<Vec<u8>, Unsendable> {
     let mut frame = Builder::new(dialect, Opcode::Startup, 64);
     frame.count(options.len(), "startup options")?;
     for (key, value) in options {
@@ -61,13 +72,13 @@ pub fn auth_response(dialect: &Dialect, token: Option<&[u8]>) -> Result<Vec<u8>,
 }
 
 /// REGISTER for these kinds of event, for example `TOPOLOGY_CHANGE`.
-pub fn register(dialect: &Dialect, kinds: &[&str]) -> Result<Vec<u8>, TooLong> {
+pub fn register(dialect: &Dialect, kinds: &[&str]) -> Result<Vec<u8>, Unsendable> {
     let mut frame = Builder::new(dialect, Opcode::Register, 64);
     frame.count(kinds.len(), "event kinds")?;
     for kind in kinds {
         put_short_bytes(&mut frame.out, kind.as_bytes(), "event kind")?;
     }
-    frame.finish()
+    Ok(frame.finish()?)
 }
 
 /// PREPARE, in another keyspace than the connection's if one is named (protocol 5).
@@ -203,6 +214,11 @@ mod parameter {
     pub(super) const NOW: u32 = 0x100;
 }
 
+fn too_many(what: &'static str) -> Unsendable {
+    let max = usize::from(u16::MAX);
+    Unsendable::TooMany { what, max }
+}
+
 /// A frame under construction: room for the header, then the body.
 struct Builder {
     dialect: Dialect,
@@ -232,12 +248,8 @@ impl Builder {
     }
 
     /// `[short]` that counts.
-    fn count(&mut self, count: usize, what: &'static str) -> Result<(), TooLong> {
-        let count = u16::try_from(count).map_err(|_| TooLong {
-            what,
-            max: usize::from(u16::MAX),
-        })?;
-        self.short(count);
+    fn count(&mut self, count: usize, what: &'static str) -> Result<(), Unsendable> {
+        self.short(u16::try_from(count).map_err(|_| too_many(what))?);
         Ok(())
     }
 
@@ -251,7 +263,7 @@ impl Builder {
         }
         needs(&self.dialect, Version::V4, PAYLOAD)?;
         self.flags |= flag::CUSTOM_PAYLOAD;
-        self.count(parameters.payload.len(), "custom payload")?;
+        self.count(parameters.payload.len(), "entries in a custom payload")?;
         for (name, bytes) in &parameters.payload {
             put_short_bytes(&mut self.out, name.as_bytes(), "custom payload")?;
             put_long_bytes(&mut self.out, bytes, "custom payload")?;
@@ -341,10 +353,10 @@ impl Builder {
     }
 
     fn check_len(&self) -> Result<(), TooLong> {
-        if i32::try_from(self.out.len() - HEADER_LEN).is_err() {
+        if self.out.len() - HEADER_LEN > MAX_BODY {
             return Err(TooLong {
                 what: "request",
-                max: i32::MAX as usize,
+                max: MAX_BODY,
             });
         }
         Ok(())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::frame::{flag, Frame, Opcode};
 use crate::types::{ColumnSpec, ColumnType};
-use crate::value::{decode_one, Absent, Builder};
+use crate::value::{decode_one, Builder, Unpaid};
 use crate::wire::{BytesMap, Reader};
 use crate::{DecodeError, Dialect, Version};
 
@@ -95,12 +95,12 @@ impl Rows {
             });
         }
         let mut reader = Reader::new(&self.data);
-        let mut absent = Absent::in_bytes(self.data.len());
+        let mut unpaid = Unpaid::in_bytes(self.data.len());
         let mut cells = Vec::with_capacity(columns.len());
         for _ in 0..self.count {
             for column in columns {
                 let cell = reader.bytes("cell")?;
-                cells.push(decode_one(builder, &column.ty, cell, &mut absent)?);
+                cells.push(decode_one(builder, &column.ty, cell, &mut unpaid)?);
             }
             row(builder, &mut cells);
             cells.clear();
@@ -232,6 +232,9 @@ mod metadata {
 
 /// The least that a column's specification takes: its name's length and its type.
 const COLUMN_LEN: usize = 4;
+/// A request counts its values in a `[short]`, and no table has more columns. A column takes twenty
+/// times as much memory as it has bytes.
+const MOST_COLUMNS: usize = u16::MAX as usize;
 
 fn read_rows(
     reader: &mut Reader<'_>,
@@ -291,6 +294,12 @@ fn read_columns(
     } else {
         None
     };
+    if count > MOST_COLUMNS {
+        return Err(DecodeError::Unknown {
+            what: "number of columns",
+            value: count as i64,
+        });
+    }
     if count.saturating_mul(COLUMN_LEN) > reader.rest().len() {
         return Err(DecodeError::Truncated("columns"));
     }

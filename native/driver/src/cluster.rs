@@ -461,10 +461,10 @@ impl Shared {
     /// A connection has agreed on this. If that is less than others speak, they are replaced.
     pub(crate) fn agreed(&self, info: &ConnectionInfo) {
         if let Some(from) = self.agreement.agreed(&info.dialect) {
-            self.in_force.send_modify(|_the_same| {});
+            self.tell_outdated();
             let to = info.dialect.version;
-            // Else it is only an extension that not all nodes have.
-            if to < from {
+            // Else it is only an extension that not all nodes have, or nobody has spoken more.
+            if to < from && !self.is_silent() {
                 self.events.event(Event::ProtocolLowered {
                     endpoint: Arc::clone(&info.endpoint),
                     from,
@@ -476,10 +476,21 @@ impl Shared {
 
     /// What to ask the next server for. What was agreed on before counts as long as anybody speaks it.
     pub(crate) fn wish(&self) -> Wish {
-        if self.table.load().is_empty() && self.control.load().is_none() {
-            self.agreement.begin_anew();
+        if self.is_silent() && self.agreement.begin_anew() {
+            self.tell_outdated();
         }
         self.agreement.wish()
+    }
+
+    /// Whether there is no connection that counts.
+    fn is_silent(&self) -> bool {
+        self.table.load().is_empty() && self.control.load().is_none()
+    }
+
+    /// Who has connections looks for those that are not as they would be made now. After every change of
+    /// what is agreed on, also where there seemed to be none: one may just have been counted.
+    fn tell_outdated(&self) {
+        self.in_force.send_modify(|_the_same| {});
     }
 
     /// Of the TLS configuration that is in force.

@@ -11,10 +11,12 @@ use palladion_cql::response::{code, Message, Response, ResultBody, ServerError};
 use palladion_cql::segment::SegmentWriter;
 use palladion_cql::{Consistency, DecodeError, Dialect, Frame, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::coop::consume_budget;
 use zeroize::Zeroizing;
 
 use crate::auth::{self, Auth};
 use crate::config::{ClientIdentity, ClusterConfig};
+use crate::connection::unasked;
 use crate::protocol::Wish;
 use crate::tls::{failure_of, OurCertificate};
 use crate::{Failure, RefusedLogin};
@@ -29,6 +31,9 @@ pub(crate) struct Login {
     pub(crate) frames: FrameReader,
     pub(crate) unread: BytesMut,
 }
+
+/// What requests are asked on that are built for no other.
+const STREAM: i16 = 0;
 
 /// Before the login nobody is trusted with memory: all answers until then are short.
 const MAX_LOGIN_FRAME: u32 = 1 << 20;
@@ -266,7 +271,8 @@ where
         let is_ours = answer.header.version == self.wish.version.number();
         match Response::parse(&answer)?.message {
             Message::Error(error)
-                if error.code == code::PROTOCOL && (asks == Asks::Version || !is_ours) =>
+                if is_about_the_version(&error)
+                    || (error.code == code::PROTOCOL && (asks == Asks::Version || !is_ours)) =>
             {
                 Err(Failure::UnsupportedProtocol {
                     message: error.message,
@@ -304,10 +310,13 @@ where
         self.stream.write_all(bytes).await.map_err(failed)?;
         self.stream.flush().await.map_err(failed)?;
         loop {
-            if let Some(frame) = self.frames.next(&mut self.input).map_err(first_bytes)? {
-                // Nothing is registered for, but an event would be no answer.
-                if frame.header.stream >= 0 {
-                    return Ok(frame);
+            while let Some(frame) = self.frames.next(&mut self.input).map_err(first_bytes)? {
+                match frame.header.stream {
+                    STREAM => return Ok(frame),
+                    // Nothing is registered for, but an event would be no answer. A few bytes can become
+                    // very many of them, which must not hold up those who share the thread.
+                    _ if frame.header.is_event() => consume_budget().await,
+                    other => return Err(unasked(other).into()),
                 }
             }
             if self
@@ -344,6 +353,13 @@ fn first_bytes(error: DecodeError) -> Failure {
         },
         other => Failure::Protocol(other),
     }
+}
+
+/// Some versions of Cassandra 2.1 and 2.2 call a version that they don't know an error of their own:
+/// only its text tells.
+fn is_about_the_version(error: &ServerError) -> bool {
+    error.code == code::SERVER
+        && (error.message.to_ascii_lowercase()).contains("unsupported protocol version")
 }
 
 fn refusal(error: ServerError) -> Failure {

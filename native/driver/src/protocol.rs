@@ -1,7 +1,7 @@
 //! Which version of the protocol a cluster's connections speak: the newest that every server takes
 //! which was asked so far.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use palladion_cql::{Compression, Dialect, Version};
 
@@ -48,8 +48,6 @@ pub(crate) struct Agreement {
     config: ProtocolConfig,
     /// The version, and [`NO_METADATA_IDS`].
     bound: AtomicU8,
-    /// Whether a server has agreed to anything yet.
-    is_spoken: AtomicBool,
 }
 
 const NO_METADATA_IDS: u8 = 0x80;
@@ -59,7 +57,6 @@ impl Agreement {
         Self {
             config,
             bound: AtomicU8::new(Wish::new(config).version.number()),
-            is_spoken: AtomicBool::new(false),
         }
     }
 
@@ -73,8 +70,8 @@ impl Agreement {
         }
     }
 
-    /// Notes what a connection has agreed on: whether that is less than others speak by now, and if
-    /// so, the version that was spoken before.
+    /// Notes what a connection has agreed on: whether that is less than was left to ask for, which others
+    /// may speak or be about to, and if so, the version that was.
     pub(crate) fn agreed(&self, dialect: &Dialect) -> Option<Version> {
         let of = |dialect: &Dialect| {
             // From protocol 5 on nobody needs the extension.
@@ -91,18 +88,16 @@ impl Agreement {
             .bound
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, lower)
             .unwrap_or(version);
-        let was_spoken = self.is_spoken.swap(true, Ordering::AcqRel);
         let is_less = lower(before) != Some(before);
         Version::from_wire(before & !NO_METADATA_IDS)
             .ok()
-            .filter(|_| was_spoken && is_less)
+            .filter(|_| is_less)
     }
 
-    /// Forgets what was agreed on.
-    pub(crate) fn begin_anew(&self) {
+    /// Forgets what was agreed on: whether that was less than is left to ask for now.
+    pub(crate) fn begin_anew(&self) -> bool {
         let bound = Wish::new(self.config).version.number();
-        self.bound.store(bound, Ordering::Release);
-        self.is_spoken.store(false, Ordering::Release);
+        self.bound.swap(bound, Ordering::AcqRel) != bound
     }
 
     /// Whether nothing less was agreed on since.
@@ -167,17 +162,34 @@ mod tests {
     #[test]
     fn when_nobody_speaks_it_any_more_the_newest_is_asked_for_again() {
         let agreement = Agreement::new(ProtocolConfig::default());
-        agreement.agreed(&Dialect::plain(Version::V4));
-        agreement.begin_anew();
+        let v4 = Dialect::plain(Version::V4);
+        agreement.agreed(&v4);
+        assert!(agreement.begin_anew());
         assert_eq!(agreement.wish().version, Version::V5);
         assert!(agreement.wish().metadata_ids);
-        assert_eq!(agreement.agreed(&Dialect::plain(Version::V4)), None);
+        // One that was about to be counted is not what the next ones are.
+        assert!(!agreement.is_current(&v4));
+        assert!(!agreement.begin_anew());
     }
 
     #[test]
-    fn the_first_agreement_is_nothing_less() {
+    fn who_agreed_before_all_was_forgotten_is_told_of_less_nonetheless() {
         let agreement = Agreement::new(ProtocolConfig::default());
-        assert_eq!(agreement.agreed(&Dialect::plain(Version::V3)), None);
+        let (v5, v4) = (Dialect::plain(Version::V5), Dialect::plain(Version::V4));
+        assert_eq!(agreement.agreed(&v5), None);
+        // Another one looks whether there is a connection, before that one is counted.
+        assert!(!agreement.begin_anew());
+        assert!(agreement.is_current(&v5));
+        assert_eq!(agreement.agreed(&v4), Some(Version::V5));
+        assert!(!agreement.is_current(&v5));
+    }
+
+    #[test]
+    fn the_first_agreement_may_be_less_than_was_asked_for() {
+        let agreement = Agreement::new(ProtocolConfig::default());
+        let v3 = Dialect::plain(Version::V3);
+        assert_eq!(agreement.agreed(&v3), Some(Version::V5));
         assert_eq!(agreement.wish().version, Version::V3);
+        assert_eq!(agreement.agreed(&v3), None);
     }
 }

@@ -4,16 +4,18 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use palladion_cql::response::{code, ErrorDetail, ServerError};
-use palladion_cql::Opcode;
+use palladion_cql::{DecodeError, Opcode, Version};
 use palladion_driver::auth::{AuthMethod, CredentialSource, Credentials, Mechanism};
 use palladion_driver::{Failure, LoginProblem};
 use palladion_testkit::aws::{AccessKey, AccessKeys};
 use palladion_testkit::login::{Faults, LastMessage, LastMessageIn, Mechanism as Theirs, Method};
 use palladion_testkit::{Login, Reaction, Rule};
 use support::logins::*;
+use support::scripted::{count_turns, event, frame, pinned, ready, supported, void, Scripted};
 use support::*;
 
 const WITH_PASSWORDS: [(Mechanism, Theirs); 5] = [
@@ -290,4 +292,47 @@ async fn a_signature_goes_to_amazon_alone_and_answers_one_challenge() {
             "{failure:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_event_in_the_packet_of_an_answer_is_passed_over() {
+    let v4 = Version::V4;
+    let script = vec![
+        [event(v4, -1), event(v4, -1), supported(v4, 0)].concat(),
+        [event(v4, -1), ready(v4)].concat(),
+        void(v4, 0),
+    ];
+    let started = start_on(Scripted(script), pinned(v4, None));
+    started.ready().await.unwrap();
+    started.ask("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_to_nothing_ends_the_login() {
+    let v4 = Version::V4;
+    for (stream, answer) in [
+        (1, supported(v4, 1)),
+        (-1, supported(v4, -1)),
+        (-2, [event(v4, -2), supported(v4, 0)].concat()),
+        (-1, [void(v4, -1), supported(v4, 0)].concat()),
+    ] {
+        let script = Scripted(vec![answer, ready(v4)]);
+        let error = start_on(script, pinned(v4, None)).connect_error().await;
+        assert!(
+            matches!(error.failure, Failure::Protocol(DecodeError::Unknown { value, .. }) if value == stream),
+            "{stream}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_events_in_a_login_leaves_the_thread_to_others_between() {
+    let v4 = Version::V4;
+    let flood = frame(v4, -1, Opcode::Event, &[]).repeat(50_000);
+    let script = vec![[flood, supported(v4, 0)].concat(), ready(v4)];
+    let turns = count_turns();
+    let started = start_on(Scripted(script), pinned(v4, None));
+    started.ready().await.unwrap();
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns > 100, "{turns}");
 }

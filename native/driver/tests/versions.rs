@@ -11,6 +11,7 @@ use palladion_cql::{Compression, Version};
 use palladion_driver::config::{ContactPoint, ProtocolConfig};
 use palladion_driver::{ClusterConfig, Distance, Event, Failure, NodeId, NodeSpec, RequestError};
 use palladion_testkit::{Cut, Options, Refusal, Server};
+use support::scripted::Several;
 use support::*;
 
 fn speaking(versions: &[Version]) -> Server {
@@ -90,6 +91,63 @@ async fn a_pinned_version_is_the_only_one_that_is_asked_for() {
     };
     assert!(message.contains("unsupported protocol version (5)"));
     assert_eq!(*server, Some(4));
+}
+
+#[tokio::test]
+async fn a_refusal_that_only_its_text_tells_of_is_one() {
+    let server_of = |versions: &[Version]| {
+        server(|options| {
+            options.versions = versions.to_vec();
+            options.refusal = Refusal::ServerError;
+        })
+    };
+    for (versions, expected) in [
+        (&[Version::V3][..], Version::V3),
+        (&[Version::V3, Version::V4], Version::V4),
+    ] {
+        let server = server_of(versions);
+        let started = start(config(&server, None, None));
+        started.ready().await.unwrap();
+        assert_eq!(spoken(&started), [(expected, None)]);
+    }
+    let server = server_of(&[Version::V3]);
+    let mut started = start(config(&server, Some(Version::V4), None));
+    let error = started.connect_error().await;
+    let Failure::UnsupportedProtocol { message, server } = &error.failure else {
+        panic!("{error:?}");
+    };
+    assert!(message.ends_with("unsupported protocol version: 4"));
+    assert_eq!(*server, Some(3));
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_need_not_speak_the_same() {
+    let old = server(|options| {
+        options.versions = vec![Version::V3, Version::V4];
+        options.compression = vec![Compression::Snappy];
+    });
+    let new = speaking(&Version::ALL);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unused = nobody.local_addr().unwrap();
+    drop(nobody);
+    for (version, compression) in [(Version::V5, None), (Version::V4, Some(Compression::Lz4))] {
+        let config = config(&old, Some(version), compression);
+        let several = Several(vec![old.address(), unused, new.address()]);
+        let started = start_on(several, config.clone());
+        started.ready().await.unwrap();
+        assert_eq!(spoken(&started), [(version, compression)]);
+        // Where none will do, the reason is what a server said.
+        let mut refused = start_on(Several(vec![old.address(), unused]), config);
+        let error = refused.connect_error().await;
+        assert_eq!(error.address, Some(old.address()));
+        assert!(
+            matches!(
+                error.failure,
+                Failure::UnsupportedProtocol { .. } | Failure::UnsupportedCompression { .. }
+            ),
+            "{error:?}"
+        );
+    }
 }
 
 #[tokio::test]

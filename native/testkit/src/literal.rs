@@ -83,9 +83,9 @@ pub fn parse_value(text: &str, ty: &ColumnType) -> Result<Value, Error> {
         ColumnType::Udt(udt) => {
             let pairs = pairs(between(text, '{', '}').ok_or_else(wrong)?)?.into_iter();
             let fields = pairs.map(|(name, value)| {
-                let field = udt.fields.iter().find(|(known, _)| known == name);
+                let field = udt.fields.iter().find(|(known, _)| **known == *name);
                 let (_, ty) = field.ok_or_else(wrong)?;
-                Ok((name.to_owned(), parse_value(value, ty)?))
+                Ok((name.into(), parse_value(value, ty)?))
             });
             Value::Udt(fields.collect::<Result<_, Error>>()?)
         }

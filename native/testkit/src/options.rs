@@ -100,6 +100,8 @@ pub enum Refusal {
     /// An error in the newest version that is spoken, as from Cassandra since 2.1.
     #[default]
     Error,
+    /// One of the server's own, as from some versions of Cassandra 2.1 and 2.2: only its text tells.
+    ServerError,
     /// One in a frame of version 2, as from Cassandra 2.0.
     V2,
     /// Nothing.

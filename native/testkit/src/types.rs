@@ -97,7 +97,7 @@ fn nested(text: &str, depth: usize) -> Result<ColumnType, Error> {
             let fields = arguments.iter().skip(1).map(|field| {
                 let (name, ty) = named(field);
                 let name = name.ok_or_else(|| Error::usage(format!("no name in {field:?}")))?;
-                Ok((name.to_owned(), nested(ty, depth + 1)?))
+                Ok((name.into(), nested(ty, depth + 1)?))
             });
             ColumnType::Udt(Arc::new(Udt {
                 keyspace: keyspace.to_owned(),

@@ -161,6 +161,7 @@ fn what_is_said_about_the_protocol_is_checked() {
     let mut testkit = Testkit::start();
     for option in [
         "versions= refusal=close",
+        "versions=3 refusal=server_error",
         "versions=5 segments=mixed segment_compression=false compression=lz4",
         "metadata_ids rate_limit_error=0xF000",
     ] {
@@ -182,6 +183,7 @@ fn what_is_said_about_the_protocol_is_checked() {
     for mistake in [
         "start versions=2",
         "start versions=",
+        "start versions= refusal=server_error",
         "start refusal=no",
         "start compression=zip",
         "start segments=split:0",

@@ -170,6 +170,21 @@ async fn older_servers_refuse_in_their_own_ways() {
     assert_eq!(answer[8..12], code::PROTOCOL.to_be_bytes());
     assert!(answer.ends_with(b"Invalid or unsupported protocol version: 4"));
 
+    let server = Server::start(Options {
+        versions: vec![Version::V3],
+        ..options(Refusal::ServerError)
+    })
+    .unwrap();
+    let mut client = Client::plain(&server).await;
+    client.send(request.clone(), 1).await;
+    let frame = client.next().await.unwrap().unwrap();
+    assert_eq!((frame.header.version, frame.header.stream), (3, 0));
+    let response = palladion_cql::response::Response::parse(&frame).unwrap();
+    let (code, message) = error_of(response.message);
+    assert_eq!(code, code::SERVER);
+    assert!(message.ends_with("ProtocolException: Invalid or unsupported protocol version: 4"));
+    assert_eq!(client.next().await, Ok(None));
+
     let server = Server::start(options(Refusal::Close)).unwrap();
     let mut client = Client::plain(&server).await;
     client.send(request, 1).await;

@@ -236,9 +236,9 @@ pub fn requests(dialect: &Dialect) -> Vec<Vec<u8>> {
     };
     let all = [
         Ok(options(dialect)),
-        startup(dialect, &[("CQL_VERSION", "3.0.0")]).map_err(Unsendable::from),
+        startup(dialect, &[("CQL_VERSION", "3.0.0")]),
         auth_response(dialect, Some(b"token")).map_err(Unsendable::from),
-        register(dialect, &["STATUS_CHANGE"]).map_err(Unsendable::from),
+        register(dialect, &["STATUS_CHANGE"]),
         prepare(dialect, "select", parameters.keyspace.as_deref()),
         query(dialect, &long, &parameters),
         execute(dialect, id, &parameters, 1, value),

@@ -8,9 +8,9 @@ use palladion_cql::{ColumnSpec, ColumnType, DecodeError, Frame, ServerEvent, Ver
 
 use super::types;
 
-/// How many values rows of so many bytes may become, beside one a byte: fields that are missing at
-/// the end of a tuple are values, too.
-const VALUES_A_BYTE: usize = 64;
+/// How many values rows of so many bytes may become: one a byte, the vectors that hold them, and eight
+/// for which nothing was sent, as fields that are missing at the end of a tuple.
+const VALUES_A_BYTE: usize = 16;
 const MOST_FREE_VALUES: usize = 1 << 20;
 
 /// Reads a frame, and all that is in it.

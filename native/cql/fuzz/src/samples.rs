@@ -16,8 +16,8 @@ pub fn types() -> Vec<ColumnType> {
         keyspace: "ks".to_owned(),
         name: "address".to_owned(),
         fields: vec![
-            ("street".to_owned(), ColumnType::Text),
-            ("numbers".to_owned(), list(ColumnType::Int)),
+            ("street".into(), ColumnType::Text),
+            ("numbers".into(), list(ColumnType::Int)),
         ],
     };
     let nested = [
@@ -32,6 +32,9 @@ pub fn types() -> Vec<ColumnType> {
             Box::new(ColumnType::Vector(Box::new(ColumnType::Int), 2)),
             2,
         ),
+        (0..6).fold(ColumnType::Boolean, |item, _| {
+            ColumnType::Vector(Box::new(item), 1)
+        }),
         list(ColumnType::Udt(Arc::new(udt.clone()))),
         ColumnType::Udt(Arc::new(udt)),
     ];

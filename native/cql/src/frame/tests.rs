@@ -77,6 +77,34 @@ fn a_claimed_length_reserves_no_more_than_a_step() {
 }
 
 #[test]
+fn the_memory_of_a_long_frame_is_not_kept_for_the_next() {
+    let long = frame_of(4, 0, &vec![7; 8 << 20]);
+    let next = frame_of(4, 0, b"next");
+    for rest in [&[][..], &next[..5], &next[..11], &next] {
+        let mut reader = FrameReader::new(Sender::Server, Version::V4, 1 << 28);
+        let mut buffer = BytesMut::new();
+        // As much is read at once as there is room for.
+        for piece in [&long[..], rest].concat().chunks(64 << 10) {
+            assert_eq!(reader.incoming(&mut buffer).unwrap(), None);
+            buffer.extend_from_slice(piece);
+        }
+        let first = reader.next(&mut buffer).unwrap().unwrap();
+        assert_eq!(first.body.len(), 8 << 20);
+        let second = reader.next(&mut buffer).unwrap();
+        let second = second.or_else(|| {
+            buffer.extend_from_slice(&next[rest.len()..]);
+            reader.next(&mut buffer).unwrap()
+        });
+        assert_eq!(second.unwrap().body, &b"next"[..]);
+        assert_eq!(reader.incoming(&mut buffer).unwrap(), None);
+        drop(first);
+        buffer.reserve(64 << 10);
+        // Of its own memory, the capacity is only what it has taken so far.
+        assert!(!buffer.try_reclaim(1 << 20), "after {}", rest.len());
+    }
+}
+
+#[test]
 fn a_frame_too_long_to_keep_is_skipped_however_it_arrives() {
     let all = [
         frame(1, Opcode::Result, b"short"),

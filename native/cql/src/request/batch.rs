@@ -2,7 +2,7 @@
 
 use super::{Builder, Parameters, StatementId, Unsendable};
 use crate::frame::Opcode;
-use crate::wire::{put_long_bytes, put_short_bytes, TooLong};
+use crate::wire::{put_long_bytes, put_short_bytes};
 use crate::Dialect;
 
 /// What a batch promises.
@@ -84,10 +84,8 @@ impl Batch {
     }
 
     fn count(&mut self) -> Result<(), Unsendable> {
-        self.count = self.count.checked_add(1).ok_or(TooLong {
-            what: "batch (in statements)",
-            max: usize::from(u16::MAX),
-        })?;
+        let count = self.count.checked_add(1);
+        self.count = count.ok_or(super::too_many("statements in a batch"))?;
         Ok(())
     }
 

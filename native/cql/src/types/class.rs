@@ -139,7 +139,7 @@ impl<'a> Parser<'a> {
         while self.eat(',') {
             let field = self.hex()?;
             self.need(':')?;
-            fields.push((field, self.class(depth)?));
+            fields.push((field.into(), self.class(depth)?));
         }
         Ok(ColumnType::Udt(Arc::new(Udt {
             keyspace,
@@ -333,8 +333,8 @@ mod tests {
             keyspace: "ks".to_owned(),
             name: "Address Of".to_owned(),
             fields: vec![
-                ("Street".to_owned(), ColumnType::Text),
-                ("no".to_owned(), ColumnType::Set(Box::new(ColumnType::Int))),
+                ("Street".into(), ColumnType::Text),
+                ("no".into(), ColumnType::Set(Box::new(ColumnType::Int))),
             ],
         }));
         assert_eq!(parsed(&udt.class_name()), udt);

@@ -53,8 +53,8 @@ pub struct Udt {
     pub keyspace: String,
     /// Its name.
     pub name: String,
-    /// Its fields in order.
-    pub fields: Vec<(String, ColumnType)>,
+    /// Its fields in order. Names are shared, for a value has them all, however short it is.
+    pub fields: Vec<(Arc<str>, ColumnType)>,
 }
 
 impl ColumnType {
@@ -135,7 +135,7 @@ impl ColumnType {
                 let name = reader.string("type's name")?.to_owned();
                 let n = reader.short("type's fields")?;
                 let fields = (0..n)
-                    .map(|_| Ok((reader.string("field's name")?.to_owned(), nested(reader)?)))
+                    .map(|_| Ok((reader.string("field's name")?.into(), nested(reader)?)))
                     .collect::<Result<_, DecodeError>>()?;
                 Self::Udt(Arc::new(Udt {
                     keyspace,

@@ -47,12 +47,13 @@ pub trait Builder {
     fn udt(&mut self, udt: &Udt, fields: Vec<Self::Term>) -> Self::Term;
 }
 
-/// How many fields may still be missing at the end of values, whose types have them. They become
-/// nulls that took no bytes: without a limit a list of tuples of no bytes could fill any memory.
+/// How many values may still come of no bytes of their own: fields that are missing at the end of a
+/// value, and vectors inside of a vector, of which 64 may share one byte. Without a limit a list of
+/// tuples of no bytes could fill any memory.
 #[derive(Debug)]
-pub(crate) struct Absent(usize);
+pub(crate) struct Unpaid(usize);
 
-impl Absent {
+impl Unpaid {
     /// A page of 5,000 rows, each with a type that was given 200 fields later.
     const FREE: usize = 1_000_000;
     const EACH_BYTE: usize = 8;
@@ -65,12 +66,9 @@ impl Absent {
         )
     }
 
-    fn take(&mut self, fields: usize) -> Result<(), DecodeError> {
-        let left = self.0.checked_sub(fields);
-        self.0 = left.ok_or(DecodeError::BadLength {
-            ty: "values without so many of their fields",
-            len: fields,
-        })?;
+    fn take(&mut self, ty: &'static str, values: usize) -> Result<(), DecodeError> {
+        let left = self.0.checked_sub(values);
+        self.0 = left.ok_or(DecodeError::BadLength { ty, len: values })?;
         Ok(())
     }
 }
@@ -81,8 +79,8 @@ pub fn decode<B: Builder>(
     ty: &ColumnType,
     bytes: Option<&[u8]>,
 ) -> Result<B::Term, DecodeError> {
-    let absent = &mut Absent::in_bytes(bytes.map_or(0, <[u8]>::len));
-    decode_one(builder, ty, bytes, absent)
+    let unpaid = &mut Unpaid::in_bytes(bytes.map_or(0, <[u8]>::len));
+    decode_one(builder, ty, bytes, unpaid)
 }
 
 /// As [`decode`], of several values that share what may be missing.
@@ -90,7 +88,7 @@ pub(crate) fn decode_one<B: Builder>(
     builder: &mut B,
     ty: &ColumnType,
     bytes: Option<&[u8]>,
-    absent: &mut Absent,
+    unpaid: &mut Unpaid,
 ) -> Result<B::Term, DecodeError> {
     let Some(bytes) = bytes else {
         return Ok(builder.null());
@@ -144,15 +142,15 @@ pub(crate) fn decode_one<B: Builder>(
             builder.decimal(i32::from_be_bytes(*scale), digits)
         }
         ColumnType::List(item) => {
-            let items = items(builder, item, bytes, absent)?;
+            let items = items(builder, item, bytes, unpaid)?;
             builder.list(items)
         }
         ColumnType::Vector(item, dimension) => {
-            let items = vector_items(builder, item, *dimension, bytes, absent)?;
+            let items = vector_items(builder, item, *dimension, bytes, unpaid)?;
             builder.vector(items)
         }
         ColumnType::Set(item) => {
-            let items = items(builder, item, bytes, absent)?;
+            let items = items(builder, item, bytes, unpaid)?;
             builder.set(items)
         }
         ColumnType::Map(pair) => {
@@ -160,18 +158,18 @@ pub(crate) fn decode_one<B: Builder>(
             let n = reader.count(8, "map")?;
             let mut pairs = Vec::with_capacity(n);
             for _ in 0..n {
-                let key = decode_one(builder, &pair.0, reader.bytes("map's key")?, absent)?;
+                let key = decode_one(builder, &pair.0, reader.bytes("map's key")?, unpaid)?;
                 let value = reader.bytes("map's value")?;
-                pairs.push((key, decode_one(builder, &pair.1, value, absent)?));
+                pairs.push((key, decode_one(builder, &pair.1, value, unpaid)?));
             }
             builder.map(pairs)
         }
         ColumnType::Tuple(types) => {
-            let items = fields(builder, types.iter(), bytes, absent)?;
+            let items = fields(builder, types.iter(), bytes, unpaid)?;
             builder.tuple(items)
         }
         ColumnType::Udt(udt) => {
-            let values = fields(builder, udt.fields.iter().map(|(_, ty)| ty), bytes, absent)?;
+            let values = fields(builder, udt.fields.iter().map(|(_, ty)| ty), bytes, unpaid)?;
             builder.udt(udt, values)
         }
     })
@@ -207,7 +205,7 @@ fn items<B: Builder>(
     builder: &mut B,
     item: &ColumnType,
     bytes: &[u8],
-    absent: &mut Absent,
+    unpaid: &mut Unpaid,
 ) -> Result<Vec<B::Term>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let n = reader.count(4, "list")?;
@@ -217,7 +215,7 @@ fn items<B: Builder>(
             builder,
             item,
             reader.bytes("list's item")?,
-            absent,
+            unpaid,
         )?);
     }
     Ok(items)
@@ -229,19 +227,23 @@ fn vector_items<B: Builder>(
     item: &ColumnType,
     dimension: usize,
     bytes: &[u8],
-    absent: &mut Absent,
+    unpaid: &mut Unpaid,
 ) -> Result<Vec<B::Term>, DecodeError> {
     let wrong = |_: DecodeError| bad_length("vector", bytes);
     let wrong_length = bad_length("vector", bytes);
     let mut reader = Reader::new(bytes);
+    let fixed_len = item.fixed_len();
     // An item has at least one byte: no memory is taken for more than there can be.
-    let least = item.fixed_len().unwrap_or(1).max(1).checked_mul(dimension);
+    let least = fixed_len.unwrap_or(1).max(1).checked_mul(dimension);
     if least.is_none_or(|least| least > bytes.len()) {
         return Err(wrong_length);
     }
+    if matches!(item, ColumnType::Vector(..)) {
+        unpaid.take("vectors of so many vectors", dimension)?;
+    }
     let mut items = Vec::with_capacity(dimension);
     for _ in 0..dimension {
-        let len = match item.fixed_len() {
+        let len = match fixed_len {
             Some(len) => len,
             None => {
                 let len = unsigned_vint(&mut reader, "vector").map_err(wrong)?;
@@ -249,7 +251,7 @@ fn vector_items<B: Builder>(
             }
         };
         let item_bytes = reader.take(len, "vector").map_err(wrong)?;
-        items.push(decode_one(builder, item, Some(item_bytes), absent)?);
+        items.push(decode_one(builder, item, Some(item_bytes), unpaid)?);
     }
     if reader.rest().is_empty() {
         Ok(items)
@@ -264,19 +266,19 @@ fn fields<'t, B: Builder>(
     builder: &mut B,
     types: impl ExactSizeIterator<Item = &'t ColumnType>,
     bytes: &[u8],
-    absent: &mut Absent,
+    unpaid: &mut Unpaid,
 ) -> Result<Vec<B::Term>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let mut fields = Vec::with_capacity(types.len());
     for ty in types {
         let field = if reader.rest().is_empty() {
-            absent.take(1)?;
+            unpaid.take("values without so many of their fields", 1)?;
             None
         } else {
             let wrong = |_| bad_length("tuple or user-defined type", bytes);
             reader.bytes("field").map_err(wrong)?
         };
-        fields.push(decode_one(builder, ty, field, absent)?);
+        fields.push(decode_one(builder, ty, field, unpaid)?);
     }
     Ok(fields)
 }

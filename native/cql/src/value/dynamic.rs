@@ -1,6 +1,7 @@
 //! Values as plain Rust data, for the driver's own queries and for tests.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::builder::Builder;
 use super::source::{Answer, Source};
@@ -31,7 +32,7 @@ pub enum Value {
     Set(Vec<Value>),
     Map(Vec<(Value, Value)>),
     Tuple(Vec<Value>),
-    Udt(Vec<(String, Value)>),
+    Udt(Vec<(Arc<str>, Value)>),
 }
 
 /// Builds [`Value`]s.
@@ -102,7 +103,7 @@ impl Builder for Values {
         Value::Tuple(items)
     }
     fn udt(&mut self, udt: &Udt, fields: Vec<Value>) -> Value {
-        let names = udt.fields.iter().map(|(name, _)| name.clone());
+        let names = udt.fields.iter().map(|(name, _)| Arc::clone(name));
         Value::Udt(names.zip(fields).collect())
     }
 }
@@ -185,6 +186,6 @@ impl<'a> Source<'a> for &'a Value {
         }
     }
     fn field(self, name: &str) -> Answer<Option<Self>> {
-        answer!(self, Value::Udt(v) => v.iter().find(|(n, _)| n == name).map(|(_, value)| value))
+        answer!(self, Value::Udt(v) => v.iter().find(|(n, _)| **n == *name).map(|(_, value)| value))
     }
 }

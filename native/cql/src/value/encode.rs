@@ -254,7 +254,7 @@ fn content<'a, S: Source<'a>>(
                     Some(value) => {
                         known += 1;
                         field(value, ty, out, budget)
-                            .map_err(|e| e.under(Step::Field(name.clone())))?;
+                            .map_err(|e| e.under(Step::Field(name.to_string())))?;
                     }
                     None => put(out, &(-1i32).to_be_bytes(), budget, ty)?,
                 }

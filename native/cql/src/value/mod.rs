@@ -7,7 +7,7 @@ mod source;
 pub mod uuid;
 
 pub use builder::{decode, Builder};
-pub(crate) use builder::{decode_one, Absent};
+pub(crate) use builder::{decode_one, Unpaid};
 pub use dynamic::{Value, Values};
 pub use encode::{encode, EncodeError, Problem, Step};
 pub use source::{Answer, Source};

@@ -40,7 +40,8 @@ pub(crate) fn their_type(ty: &ColumnType) -> ColTypeOption {
             (ColType::Tuple, Some(value))
         }
         ColumnType::Udt(udt) => {
-            let field = |(name, ty): &(String, ColumnType)| (name.clone(), their_type(ty));
+            let field =
+                |(name, ty): &(std::sync::Arc<str>, ColumnType)| (name.to_string(), their_type(ty));
             let value = ColTypeOptionValue::UdtType(CUdt {
                 ks: udt.keyspace.clone(),
                 udt_name: udt.name.clone(),

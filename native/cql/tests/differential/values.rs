@@ -70,7 +70,7 @@ fn their_value(value: &Value, ty: &ColumnType) -> CassandraType {
         (ColumnType::Udt(udt), Value::Udt(fields)) => {
             let fields = fields.iter().zip(&udt.fields);
             let fields: HashMap<_, _> = fields
-                .map(|((name, value), (_, ty))| (name.clone(), their_value(value, ty)))
+                .map(|((name, value), (_, ty))| (name.to_string(), their_value(value, ty)))
                 .collect();
             CassandraType::Udt(fields)
         }

@@ -1,8 +1,11 @@
 //! Messages, types and rows of hostile bytes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use palladion_cql::frame::Sender;
 use palladion_cql::response::{Message, Response, ResultBody};
+use palladion_cql::types::Udt;
 use palladion_cql::value::{decode, Value, Values};
 use palladion_cql::wire::Reader;
 use palladion_cql::{
@@ -225,6 +228,31 @@ fn a_type_nested_ten_thousand_deep_is_refused() {
     }
 }
 
+/// Rows of so many columns of one table, all without a name and of type text; none of them.
+fn rows_of_columns(dialect: Dialect, count: u32) -> Frame {
+    let column = [0, 0, 0, 0x0D];
+    let body = [
+        &[0, 0, 0, 2, 0, 0, 0, 1][..],
+        &count.to_be_bytes(),
+        &[0, 0, 0, 0],
+        &column.repeat(count as usize),
+        &[0; 4],
+    ];
+    frame(dialect, Opcode::Result, 0, &body.concat())
+}
+
+#[test]
+fn more_columns_than_there_can_be_are_refused_before_they_are_read() {
+    let _alone = alone();
+    let frame = rows_of_columns(dialect(Version::V4, None), 65_536);
+    let (found, taken) = memory_of(|| Response::parse(&frame).map(drop));
+    assert!(
+        matches!(found, Err(DecodeError::Unknown { .. })),
+        "{found:?}"
+    );
+    assert!(taken <= BASE, "{taken}");
+}
+
 /// A message whose counts are the most that its bytes allow is what takes the most memory.
 #[test]
 fn many_of_the_smallest_things_take_memory_in_proportion() {
@@ -232,29 +260,16 @@ fn many_of_the_smallest_things_take_memory_in_proportion() {
     let strings =
         |count: u16| [&count.to_be_bytes()[..], &vec![0; usize::from(count) * 2]].concat();
     let multimap = [&[0xFF, 0xFF][..], &[0; 4 * 65_535]].concat();
-    // Flags, then so many columns of one table, all without a name and of type text.
-    let column = [0, 0, 0, 0x0D];
-    let columns = [
-        &[0, 0, 0, 2, 0, 0, 0, 1][..],
-        &50_000u32.to_be_bytes(),
-        &[0, 0, 0, 0],
-        &column.repeat(50_000),
-        &[0; 4],
-    ]
-    .concat();
     let tuple = [&[0, 0x31, 0xFF, 0xFF][..], &[0, 9].repeat(65_535)].concat();
     let v4 = dialect(Version::V4, None);
     for frame in [
         frame(v4, Opcode::Ready, 0x08, &strings(65_535)),
         frame(v4, Opcode::Supported, 0, &multimap),
-        frame(v4, Opcode::Result, 0, &columns),
+        rows_of_columns(v4, 65_535),
         prepared_of(v4, &tuple),
     ] {
         let (found, taken) = memory_of(|| Response::parse(&frame).map(drop));
-        assert!(
-            found.is_ok() || frame.header.opcode == Opcode::Result,
-            "{found:?}"
-        );
+        assert_eq!(found, Ok(()));
         let len = frame.body.len();
         assert!(taken <= EACH * len + BASE, "{taken} of {len}");
     }
@@ -280,4 +295,43 @@ fn fields_that_are_not_there_are_limited() {
         let nulls = 1_000_000 + 8 * bytes.len();
         assert!(taken <= 64 * nulls + EACH * bytes.len(), "{taken}");
     }
+}
+
+/// A vector of one item takes no bytes beside the item's: 63 around each byte.
+#[test]
+fn vectors_in_vectors_are_limited() {
+    let _alone = alone();
+    let vector = |item, dimension| ColumnType::Vector(Box::new(item), dimension);
+    let nested = (0..63).fold(ColumnType::Boolean, |item, _| vector(item, 1));
+    let bytes = vec![1; 100_000];
+    let few = decode(
+        &mut Values,
+        &vector(nested.clone(), 100),
+        Some(&bytes[..100]),
+    );
+    assert!(matches!(few, Ok(Value::List(items)) if items.len() == 100));
+    let many = vector(nested, bytes.len());
+    let (found, taken) = memory_of(|| decode(&mut Values, &many, Some(&bytes)).map(drop));
+    assert!(
+        matches!(found, Err(DecodeError::BadLength { .. })),
+        "{found:?}"
+    );
+    let vectors = 1_000_000 + 8 * bytes.len();
+    assert!(taken <= EACH * vectors, "{taken}");
+}
+
+/// Each value of a type has the names of its fields, however long they are and short it is.
+#[test]
+fn long_names_of_fields_are_there_once() {
+    let _alone = alone();
+    let udt = ColumnType::Udt(Arc::new(Udt {
+        keyspace: "ks".to_owned(),
+        name: "t".to_owned(),
+        fields: vec![("n".repeat(65_535).into(), ColumnType::Int)],
+    }));
+    let list = ColumnType::List(Box::new(udt));
+    let bytes = [&10_000u32.to_be_bytes()[..], &[0; 4 * 10_000]].concat();
+    let (found, taken) = memory_of(|| decode(&mut Values, &list, Some(&bytes)).map(drop));
+    assert_eq!(found, Ok(()));
+    assert!(taken <= EACH * bytes.len() + BASE, "{taken}");
 }

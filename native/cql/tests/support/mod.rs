@@ -67,7 +67,7 @@ pub(crate) fn any_type() -> BoxedStrategy<ColumnType> {
                 (inner.clone(), inner.clone()).prop_map(|pair| ColumnType::Map(Box::new(pair))),
                 vec(inner.clone(), 1..4).prop_map(ColumnType::Tuple),
                 vec(inner, 1..4).prop_map(|types| {
-                    let name = |at: usize| format!("field{at}");
+                    let name = |at: usize| format!("field{at}").into();
                     ColumnType::Udt(Arc::new(Udt {
                         keyspace: "ks".to_owned(),
                         name: "udt".to_owned(),

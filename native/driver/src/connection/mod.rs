@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use open::{connect_failure, handshake_failure, open, tls_info, within, Opened};
 pub(crate) use stream::MaybeTls;
+pub(crate) use streams::unasked;
 pub(crate) use task::ConnectionTask;
 
 use crate::node::NodeId;

@@ -82,7 +82,9 @@ pub(crate) async fn open<N: Network>(
             }
             Err(failure) => {
                 let final_word = is_about_the_server(&failure);
-                last = error(Some(address), failure);
+                if final_word || !is_about_the_protocol(&last.failure) {
+                    last = error(Some(address), failure);
+                }
                 if final_word {
                     break;
                 }
@@ -103,9 +105,16 @@ fn is_about_the_server(failure: &Failure) -> bool {
             | Failure::AuthRequired(_)
             | Failure::AuthNotRequested
             | Failure::Keyspace(_)
-            | Failure::UnsupportedProtocol { .. }
-            | Failure::UnsupportedCompression { .. }
             | Failure::Login(LoginProblem::Mechanism(_) | LoginProblem::Unfit { .. })
+    )
+}
+
+/// What another address may do without, since a name may stand for several nodes in the middle of an
+/// upgrade. It tells more than that nobody answers there.
+fn is_about_the_protocol(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::UnsupportedProtocol { .. } | Failure::UnsupportedCompression { .. }
     )
 }
 

@@ -59,10 +59,7 @@ impl<T> Streams<T> {
                 self.free.push(id);
                 Ok(value)
             }
-            None => Err(DecodeError::Unknown {
-                what: "stream, nothing was asked on",
-                value: i64::from(id),
-            }),
+            None => Err(unasked(id)),
         }
     }
 
@@ -70,6 +67,14 @@ impl<T> Streams<T> {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.free.clear();
         self.slots.drain(..).flatten()
+    }
+}
+
+/// An answer on a stream that nothing was asked on.
+pub(crate) fn unasked(id: i16) -> DecodeError {
+    DecodeError::Unknown {
+        what: "stream, nothing was asked on",
+        value: i64::from(id),
     }
 }
 

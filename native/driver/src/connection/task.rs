@@ -9,11 +9,12 @@ use std::task::{ready, Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use palladion_cql::frame::{set_stream, FrameReader};
+use palladion_cql::frame::{set_stream, FrameReader, Header};
 use palladion_cql::segment::SegmentWriter;
 use palladion_cql::{request, Frame, Incoming, Version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{mpsc, watch, Notify};
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use super::streams::Streams;
@@ -33,6 +34,11 @@ const PATIENCE: usize = 10_000_000;
 const READ_AT_ONCE: usize = 64 * 1024;
 /// So many bytes of a frame that is not complete yet are a sign of life; fewer could go on for ever.
 const SIGN_OF_LIFE: usize = 16 * 1024;
+/// Frames, at the most, that one read is followed by before all else of this connection has its turn, and
+/// then other connections. A few bytes can become millions of frames.
+const FRAMES_AT_ONCE: usize = 1_000;
+/// Turns, at the most, before other connections have theirs.
+const TURNS_AT_ONCE: usize = 16;
 
 /// Owns a connection. As a future it ends with the reason why the connection ended, and has then
 /// answered every request that it had taken on.
@@ -56,6 +62,8 @@ pub(crate) struct ConnectionTask<S> {
     frames: FrameReader,
     max_response_size: u32,
     input: BytesMut,
+    /// Whether there may be whole frames in what was read.
+    has_frames: bool,
     /// Bytes read since the last sign of life.
     unfinished: usize,
     output: Vec<u8>,
@@ -136,6 +144,7 @@ where
             frames,
             max_response_size: limits.max_response_size,
             input: opened.unread,
+            has_frames: true,
             unfinished: 0,
             output: Vec::new(),
             segments: segments.then(|| SegmentWriter::new(info.dialect.compression)),
@@ -161,7 +170,7 @@ where
     }
 
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        loop {
+        for _ in 0..TURNS_AT_ONCE {
             self.poll_stop(cx);
             if self.stopping == Stop::Now {
                 let malformed = self.load.malformed.get();
@@ -175,9 +184,12 @@ where
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
             };
-            // Before the writing, which a heartbeat may give something to do.
-            if let Err(failure) = self.poll_heartbeat(cx) {
-                return Poll::Ready(failure);
+            // Before the writing, which a heartbeat may give something to do; and not while nothing more is
+            // read, which is no silence of the server's.
+            if !self.has_frames {
+                if let Err(failure) = self.poll_heartbeat(cx) {
+                    return Poll::Ready(failure);
+                }
             }
             progress |= self.take_requests(cx);
             match self.poll_write(cx) {
@@ -196,7 +208,14 @@ where
             if !progress {
                 return Poll::Pending;
             }
+            if self.has_frames {
+                break;
+            }
         }
+        // There is more to do, but a server must not hold up those who share the thread: after them, and
+        // after a look at what has come for them, this task is woken.
+        let _pending = pin!(yield_now()).poll(cx);
+        Poll::Pending
     }
 
     fn poll_stop(&mut self, cx: &mut Context<'_>) {
@@ -307,45 +326,66 @@ where
         Poll::Ready(Ok(wrote))
     }
 
+    /// Handles what was read, and only where nothing is left of that, reads.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if self.input.capacity() - self.input.len() < READ_AT_ONCE / 4 {
-            self.input.reserve(READ_AT_ONCE);
+        let mut has_read = false;
+        if !self.has_frames {
+            self.unfinished += ready!(self.poll_input(cx))?;
+            self.has_frames = true;
+            has_read = true;
         }
-        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
-        match ready!(read) {
-            Ok(0) => return Poll::Ready(Err(Failure::ClosedByServer)),
-            Ok(read) => self.unfinished += read,
-            Err(error) => return Poll::Ready(Err(failure_of(&error, OurCertificate::NotAsked))),
-        }
-        let mut is_alive = self.unfinished >= SIGN_OF_LIFE;
-        while let Some(incoming) = self.frames.incoming(&mut self.input)? {
-            is_alive = true;
+        let mut frames = 0;
+        while frames < FRAMES_AT_ONCE {
+            let Some(incoming) = self.frames.incoming(&mut self.input)? else {
+                self.has_frames = false;
+                break;
+            };
+            frames += 1;
             match incoming {
-                Incoming::Frame(frame) => self.answer(frame.header.stream, Ok(frame))?,
+                Incoming::Frame(frame) => self.answer(frame.header, Ok(frame))?,
                 Incoming::Oversized(header) => {
                     let too_large = RequestError::ResponseTooLarge {
                         len: header.length,
                         max: self.max_response_size,
                     };
-                    self.answer(header.stream, Err(too_large))?;
+                    self.answer(header, Err(too_large))?;
                 }
             }
         }
-        if is_alive {
+        // What has waited here since an earlier turn says nothing about the server now.
+        if has_read && (frames > 0 || self.unfinished >= SIGN_OF_LIFE) {
             self.unfinished = 0;
             self.heartbeat.last_received = Instant::now();
         }
         Poll::Ready(Ok(()))
     }
 
-    fn answer(&mut self, stream: i16, outcome: Result<Frame, RequestError>) -> Result<(), Failure> {
-        if stream < 0 {
+    /// Reads; how many bytes that were.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
+        if self.input.capacity() - self.input.len() < READ_AT_ONCE / 4 {
+            self.input.reserve(READ_AT_ONCE);
+        }
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        Poll::Ready(match ready!(read) {
+            Ok(0) => Err(Failure::ClosedByServer),
+            Ok(read) => Ok(read),
+            Err(error) => Err(failure_of(&error, OurCertificate::NotAsked)),
+        })
+    }
+
+    fn answer(
+        &mut self,
+        header: Header,
+        outcome: Result<Frame, RequestError>,
+    ) -> Result<(), Failure> {
+        if header.is_event() {
             if let (Some(on_event), Ok(frame)) = (&self.on_event, &outcome) {
                 on_event(&frame.content()?);
             }
             return Ok(());
         }
-        match self.waiting.answered(stream)? {
+        // No request has a negative stream, so an answer on one is to nothing.
+        match self.waiting.answered(header.stream)? {
             Waiting::Reply(reply) => {
                 self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
                 self.stats.responses.add();

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 pub mod logins;
+pub mod scripted;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use palladion_driver::config::{
     ClientIdentity, ConnectionLimits, ContactPoint, ProtocolConfig, Reconnect, ReconnectPolicy,
     Timeouts,
 };
-use palladion_driver::network::System;
+use palladion_driver::network::{Network, System};
 use palladion_driver::tls::{CrlCheck, KeyForm, SessionCacheConfig, Sni, TlsConfig, VerifiedName};
 use palladion_driver::{
     Answer, Cluster, ClusterConfig, ConnectError, Distance, Endpoint, Event, EventSink, NodeId,
@@ -226,9 +227,13 @@ impl EventSink for Sink {
 }
 
 pub fn start(config: ClusterConfig) -> Started {
+    start_on(System, config)
+}
+
+pub fn start_on(network: impl Network, config: ClusterConfig) -> Started {
     let (sender, events) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
-    let cluster = Cluster::start(config, System, Arc::new(Sink(sender)), &runtime).unwrap();
+    let cluster = Cluster::start(config, network, Arc::new(Sink(sender)), &runtime).unwrap();
     Started {
         cluster: Arc::new(cluster),
         events,

@@ -110,6 +110,15 @@ impl Session {
                 let head = Head::new(Dialect::plain(self.newest()), 0);
                 put_error(out, &head, &error(code::PROTOCOL, message));
             }
+            Refusal::ServerError => {
+                let message = format!(
+                    "io.netty.handler.codec.DecoderException: \
+                     org.apache.cassandra.transport.ProtocolException: Invalid or unsupported \
+                     protocol version: {version}"
+                );
+                let head = Head::new(Dialect::plain(self.newest()), 0);
+                put_error(out, &head, &error(code::SERVER, message));
+            }
             Refusal::V2 => put_v2_error(version, out),
             Refusal::Close => {}
         }

@@ -32,15 +32,14 @@ pub(super) fn any_type() -> BoxedStrategy<ColumnType> {
                 (inner.clone(), 1..4usize)
                     .prop_map(|(item, n)| ColumnType::Vector(Box::new(item), n)),
                 vec(inner, 0..4).prop_map(ColumnType::Tuple),
-                fields.prop_map(|mut fields| {
+                fields.prop_map(|fields| {
                     // Names are unique in a type.
-                    for (i, (name, _)) in fields.iter_mut().enumerate() {
-                        name.push_str(&i.to_string());
-                    }
+                    let fields = fields.into_iter().enumerate();
+                    let fields = fields.map(|(i, (name, ty))| (format!("{name}{i}").into(), ty));
                     ColumnType::Udt(Arc::new(Udt {
                         keyspace: "ks".into(),
                         name: "udt".into(),
-                        fields,
+                        fields: fields.collect(),
                     }))
                 }),
             ]
@@ -133,7 +132,7 @@ fn content_of(ty: &ColumnType) -> BoxedStrategy<Value> {
             .prop_map(Value::Tuple)
             .boxed(),
         ColumnType::Udt(udt) => {
-            let names: Vec<String> = udt.fields.iter().map(|(name, _)| name.clone()).collect();
+            let names: Vec<_> = udt.fields.iter().map(|(name, _)| name.clone()).collect();
             let values: Vec<_> = udt.fields.iter().map(|(_, ty)| or_null(ty)).collect();
             values
                 .prop_map(move |values| Value::Udt(names.iter().cloned().zip(values).collect()))
@@ -189,7 +188,7 @@ impl Place {
             }
             (ColumnType::Udt(udt), Value::Udt(fields)) => {
                 for ((name, ty), (_, value)) in udt.fields.iter().zip(fields) {
-                    inside(Step::Field(name.clone()), ty, value);
+                    inside(Step::Field(name.to_string()), ty, value);
                 }
             }
             _ => {}
@@ -206,7 +205,7 @@ impl Place {
                 (Step::Key(i), Value::Map(v)) => &mut v[*i].0,
                 (Step::Value(i), Value::Map(v)) => &mut v[*i].1,
                 (Step::Field(name), Value::Udt(v)) => {
-                    let field = v.iter_mut().find(|(n, _)| n == name);
+                    let field = v.iter_mut().find(|(n, _)| **n == **name);
                     &mut field.expect("the field is there").1
                 }
                 (step, _) => panic!("no {step} here"),

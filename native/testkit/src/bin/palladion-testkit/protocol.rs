@@ -11,15 +11,20 @@ use crate::rule::list;
 pub(crate) fn protocol(command: &mut Command, options: Options) -> Result<Options, String> {
     let refusal = match command.take("refusal").as_deref() {
         None | Some("error") => Refusal::Error,
+        Some("server_error") => Refusal::ServerError,
         Some("v2") => Refusal::V2,
         Some("close") => Refusal::Close,
-        Some(other) => return Err(format!("refusal={other} is none of error, v2, close")),
+        Some(other) => {
+            return Err(format!(
+                "refusal={other} is none of error, server_error, v2, close"
+            ))
+        }
     };
     let versions = match command.take("versions") {
         None => options.versions,
         Some(text) => versions(&text)?,
     };
-    if versions.is_empty() && refusal == Refusal::Error {
+    if versions.is_empty() && matches!(refusal, Refusal::Error | Refusal::ServerError) {
         return Err("versions= without any needs refusal=v2 or close".to_owned());
     }
     Ok(Options {
