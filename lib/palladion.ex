@@ -51,12 +51,14 @@ defmodule Palladion do
     * `:consistency` – default: the cluster's
     * `:serial_consistency` – `:serial` or `:local_serial`, for conditional updates
     * `:page_size` – rows a page, or `:infinity` (default 5,000)
-    * `:paging_state` – of the result before, for the page after it
-    * `:timestamp` – the write's time: µs since 1970, of 64 bits; `:client` for this machine's clock,
-      greater for each write of the cluster's callers than for the one before; or `:server` for the
-      clock of the node that receives it (default: `:client`, or as the cluster's
+    * `:paging_state` – of the result before, for the page after it. One that comes back from a client
+      must have been signed or encrypted: [the guide](queries.md#pages-and-streams) says why
+    * `:timestamp` – the write's time: µs since 1970, from -(2⁶³ - 1) to 2⁶³ - 1; `:client` for this
+      machine's clock, greater for each write of the cluster's callers than for the one before; or
+      `:server` for the clock of the node that receives it (default: `:client`, or as the cluster's
       `client_timestamps:` says). Attempts of one request have the same
-    * `:keyspace` – the keyspace for tables without one in the statement; with protocol v5
+    * `:keyspace` – the keyspace for tables without one in the statement; with protocol v5. A prepared
+      statement stays in that of `prepare/3`: another one is refused (`:bad_argument`)
     * `:now_in_seconds` – the server's time for this request, in seconds since 1970, of 32 bits: what
       TTLs are counted from and to; with protocol v5
     * `:custom_payload` – a map of names to binaries for the server's own query handler; with
@@ -231,7 +233,8 @@ defmodule Palladion do
       {:ok, _} = Palladion.execute(MyApp.DB, prepared, [7, "Ada"])
       {:ok, _} = Palladion.execute(MyApp.DB, prepared, %{"id" => 7, "name" => "Ada"})
 
-  See `query/4` for options and errors.
+  See `query/4` for options and errors. Its keyspace is the one that it was prepared in, and servers look at no
+  other. So `keyspace:` is refused with the reason `:bad_argument`, unless `prepare/3` had the same.
   """
   @spec execute(name(), Prepared.t(), values(), [option()]) :: {:ok, Result.t()} | error()
   def execute(name, %Prepared{} = prepared, values \\ [], options \\ []) do
@@ -258,7 +261,8 @@ defmodule Palladion do
         ])
 
   Statements are texts and prepared ones, with values in a pair; a text with values is prepared
-  behind the scenes, as by `query/4`. There can be 65,535 of them.
+  behind the scenes, as by `query/4`. There can be 65,535 of them. `keyspace:` is for the texts: prepared ones
+  must have been prepared with the same (see `execute/4`).
 
   The options are those of a request (`t:option/0`), of which `:page_size` and `:paging_state` have no
   meaning here, and
@@ -356,7 +360,8 @@ defmodule Palladion do
 
   Options are those of `query/4` and hold for each page: `timeout:` is a page's, and
   `paging_state:` says where to begin. `rows: :columns` is for `pages/4` alone. A page that went
-  wrong while the one before was consumed is asked for once more.
+  wrong while the one before was consumed is asked for once more, unless the error says that it would
+  end in the same way (as `:invalid` does). One that goes wrong while it is waited for is not.
 
   Raises `Palladion.Error` or `Palladion.ConnectionError` when a page can't be had, after the rows
   before it, and at once `ArgumentError` for wrong options.

@@ -44,11 +44,12 @@ defmodule Palladion.PageStream do
     end
   end
 
-  # Its time went by while the page before was consumed, so what came of it is not the last word.
+  # What came of it while the page before was consumed is not the last word: nobody waited for it then.
   defp page({:under_way, pending, state}, ask) do
-    case Request.await(pending, :infinity) do
+    case Request.await_prefetched(pending) do
       {:ok, result} -> result
-      {:error, _exception} -> page({:wanted, state}, ask)
+      {:missed, _exception} -> page({:wanted, state}, ask)
+      {:error, exception} -> raise exception
     end
   end
 

@@ -47,8 +47,8 @@ defmodule Palladion.Request do
 
       watched(context, fn ->
         case run(context, operation, 1, 1) do
-          {:ok, {:prepared, id, bind, columns}, attempt} ->
-            stopped(context, %{attempts: attempt})
+          {:ok, {:prepared, id, bind, columns, _warnings, _node} = native, attempt} ->
+            Report.prepared(context, native, attempt)
 
             prepared = %Prepared{
               cluster: entry.name,
@@ -82,7 +82,7 @@ defmodule Palladion.Request do
   defp submit_until_sent(context, operation, round) do
     ref = make_ref()
 
-    case native_submit(operation, context.entry.handle, ref) do
+    case submit_checked(operation, context.entry.handle, ref) do
       {:ok, request} ->
         {:ok, pending(context, operation, round, ref, request)}
 
@@ -112,7 +112,7 @@ defmodule Palladion.Request do
   defp submit_at_once(context, operation, round) do
     ref = make_ref()
 
-    case native_submit(operation, context.entry.handle, ref) do
+    case submit_checked(operation, context.entry.handle, ref) do
       {:ok, request} ->
         {:ok, context |> told(operation) |> pending(operation, round, ref, request)}
 
@@ -149,6 +149,59 @@ defmodule Palladion.Request do
         {context, reply} = receive_until(ref, request, until, context)
         context |> settle(operation, reply, round, 1) |> finish(context, operation)
       end)
+    end
+  end
+
+  @doc false
+  # As `await/2`, of what nobody has waited for so far. `{:missed, exception}` is what went wrong before, its time
+  # among it, and could go well now: it is not tried again in what that has left of its time, for who wants the
+  # answer from now on has all of it, and asks anew.
+  @spec await_prefetched(Pending.t()) :: {:ok, Result.t()} | {:error | :missed, Exception.t()}
+  def await_prefetched(%Pending{ref: ref, request: request, retry: retry} = pending) do
+    must_be_own(pending)
+    {context, operation, round} = retry
+    until = earlier(pending.until, context.deadline)
+
+    if Native.is_over(request) do
+      {:missed, ConnectionError.from_native({:already_awaited, %{}})}
+    else
+      watched(context, fn ->
+        case receive_at_once(ref, request, until, context) do
+          {context, {:error, error}} ->
+            missed(context, operation, error, round)
+
+          {context, reply} ->
+            context |> settle(operation, reply, round, 1) |> finish(context, operation)
+
+          :not_yet ->
+            {context, reply} = receive_until(ref, request, until, context)
+            context |> settle(operation, reply, round, 1) |> finish(context, operation)
+        end
+      end)
+    end
+  end
+
+  defp receive_at_once(ref, request, until, context) do
+    receive do
+      {^ref, reply} -> {Report.untimed(context), taken(request, reply)}
+    after
+      0 -> if remaining(until) == 0, do: {context, give_up(ref, request, context)}, else: :not_yet
+    end
+  end
+
+  defp missed(context, operation, error, round) do
+    cond do
+      # No node's fault, such as a statement that is to be prepared again.
+      Remedy.of(operation, error, round) != :none ->
+        context = %{context | deadline: deadline(context.timeout)}
+        context |> settle(operation, {:error, error}, round, 1) |> finish(context, operation)
+
+      Retry.in_vain?(error) ->
+        failed(context, error, operation, 1)
+
+      true ->
+        {:error, exception} = failed(context, error, operation, 1)
+        {:missed, exception}
     end
   end
 
@@ -318,7 +371,7 @@ defmodule Palladion.Request do
   defp call(context, operation) do
     ref = make_ref()
 
-    case native_submit(operation, context.entry.handle, ref) do
+    case submit_checked(operation, context.entry.handle, ref) do
       {:ok, request} ->
         receive do
           {^ref, reply} -> reply
@@ -356,6 +409,13 @@ defmodule Palladion.Request do
   defp attempt_deadline(%{attempts: %{timeout: nil}}), do: :infinity
   defp attempt_deadline(%{attempts: %{timeout: timeout}}), do: deadline(timeout)
 
+  defp submit_checked(operation, handle, ref) do
+    case Operation.refusal(operation) do
+      nil -> native_submit(operation, handle, ref)
+      error -> {:error, error}
+    end
+  end
+
   defp native_submit({:execute, key, values, native, _statement, _keyspace}, handle, ref) do
     with :dirty <- Native.submit_execute(handle, ref, key, values, native) do
       Native.submit_execute_dirty(handle, ref, key, values, native)
@@ -367,10 +427,6 @@ defmodule Palladion.Request do
       Native.submit_query_dirty(handle, ref, statement, native)
     end
   end
-
-  # Servers do nothing for it, and don't say so.
-  defp native_submit({:batch, _type, [], _native, _given}, _handle, _ref),
-    do: {:error, {:bad_statement, %{detail: "a batch needs at least one statement"}}}
 
   defp native_submit({:batch, type, statements, native, _given}, handle, ref) do
     with :dirty <- Native.submit_batch(handle, ref, type, statements, native) do
@@ -406,7 +462,7 @@ defmodule Palladion.Request do
 
   defp prepare_again(context, operation, prepare, at) do
     case run(%{context | span: nil}, prepare, 1, 1) do
-      {:ok, {:prepared, id, _bind, _columns}, attempt} ->
+      {:ok, {:prepared, id, _bind, _columns, _warnings, _node}, attempt} ->
         {:retry, Remedy.prepared(operation, prepare, at, id, attempt)}
 
       {:error, error, _attempt} ->

@@ -22,7 +22,9 @@ defmodule Palladion.RequestOptions do
   }
   @page_size 5_000
   @int32 -0x8000_0000..0x7FFF_FFFF
-  @int64 -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+  # The least number of 64 bits is how servers say that there is none. They refuse to read it, and after two
+  # in a row Cassandra closes the connection, with the requests of others on it.
+  @micros -0x7FFF_FFFF_FFFF_FFFF..0x7FFF_FFFF_FFFF_FFFF
   # What a length of the protocol's two bytes can say.
   @longest_name 0xFFFF
   # Each with what it may be.
@@ -34,7 +36,7 @@ defmodule Palladion.RequestOptions do
     serial_consistency: ":serial or :local_serial",
     page_size: "1 to 2,147,483,647 rows, or :infinity",
     paging_state: "the paging_state of a result",
-    timestamp: "µs as an integer of 64 bits, :client or :server",
+    timestamp: "µs from -(2⁶³ - 1) to 2⁶³ - 1, :client or :server",
     keyspace: "a name as text",
     now_in_seconds: "an integer of 32 bits",
     custom_payload: "a map of binaries by names as text",
@@ -108,7 +110,8 @@ defmodule Palladion.RequestOptions do
       else: values
   end
 
-  defp read(options) when is_list(options), do: Enum.reduce(options, %{}, &put/2)
+  # From the right: of one that is repeated the first counts, as `Keyword.get/2` has it.
+  defp read(options) when is_list(options), do: List.foldr(options, %{}, &put/2)
   defp read(_other), do: no_options()
 
   @doc false
@@ -197,7 +200,7 @@ defmodule Palladion.RequestOptions do
     do: Map.put(values, :paging_state, state)
 
   defp put({:timestamp, micros}, values)
-       when is_integer(micros) and micros in @int64,
+       when is_integer(micros) and micros in @micros,
        do: Map.put(values, :timestamp, micros)
 
   defp put({:timestamp, :client}, values), do: Map.put(values, :timestamp, :client)

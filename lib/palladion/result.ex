@@ -93,8 +93,18 @@ defmodule Palladion.Result do
       %{"id" => 7, "name" => "Bob"}
 
   It has the form that `rows:` asked for; with `:columns` it is a map of names to values. It's
-  `nil` if the update was applied, or if there is no row. A batch may have several in its `rows`: this is
-  the first.
+  `nil` if the update was applied, if there was no row, or if none of the columns that the condition names has a
+  value. Servers have two forms of saying that there was no row: Cassandra sends `[applied]` alone, ScyllaDB all
+  columns as null.
+
+      iex> rows = [%{"[applied]" => false, "id" => nil, "name" => nil}]
+      iex> columns = ["[applied]", "id", "name"]
+      iex> Palladion.Result.current_row(%Palladion.Result{kind: :rows, columns: columns, rows: rows})
+      nil
+
+  A batch may have several in its `rows`: from Cassandra those that stood in the way, from ScyllaDB one for each
+  statement with a condition, in their order, also for those whose condition held. This is the first that has a
+  value.
   """
   @spec current_row(t()) :: map() | list() | tuple() | nil
   def current_row(%__MODULE__{columns: [@applied, _another | _], rows: rows} = result),
@@ -102,15 +112,29 @@ defmodule Palladion.Result do
 
   def current_row(%__MODULE__{}), do: nil
 
-  defp first_row([[_applied | row] | _rows]), do: row
-  defp first_row([row | _rows]) when is_tuple(row), do: Tuple.delete_at(row, 0)
-  defp first_row([row | _rows]), do: without_applied(row)
-
-  defp first_row(columns) do
-    for {name, [value | _values]} <- without_applied(columns), into: %{}, do: {name, value}
+  # ScyllaDB has a row of nulls where there was none.
+  defp first_row(rows) when is_list(rows) do
+    Enum.find_value(rows, fn row ->
+      row = without_applied(row)
+      if any?(row), do: row
+    end)
   end
 
-  defp without_applied(map), do: Map.drop(map, [@applied, :"[applied]"])
+  # One map of lists.
+  defp first_row(columns) do
+    {names, lists} = columns |> without_applied() |> Enum.unzip()
+    row = lists |> Enum.zip() |> Enum.find(&any?/1)
+    if row, do: names |> Enum.zip(Tuple.to_list(row)) |> Map.new()
+  end
+
+  defp any?(row) when is_map(row), do: row |> Map.values() |> any?()
+  defp any?(row) when is_tuple(row), do: row |> Tuple.to_list() |> any?()
+  defp any?(row), do: Enum.any?(row, &(&1 != nil))
+
+  defp without_applied([_applied | row]), do: row
+  defp without_applied(row) when is_tuple(row), do: Tuple.delete_at(row, 0)
+
+  defp without_applied(%{} = map), do: Map.drop(map, [@applied, :"[applied]"])
 
   @doc false
   # Of the tuple that the native library sends.

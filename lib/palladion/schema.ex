@@ -96,7 +96,8 @@ defmodule Palladion.Schema do
     }
   end
 
-  defp build(options) when is_list(options), do: Enum.reduce(options, @defaults, &put/2)
+  # From the right: of one that is repeated the first counts, as of all requests.
+  defp build(options) when is_list(options), do: List.foldr(options, @defaults, &put/2)
   defp build(_other), do: raise(ArgumentError, "options must be a keyword list")
 
   defp put({:keyspace, name}, values) when is_binary(name) and name != "",

@@ -96,7 +96,8 @@ defmodule Palladion.Trace do
   defp build(options) when is_list(options) do
     for option <- options, do: known!(option)
     :ok = RequestOptions.check(options)
-    Enum.into(options, @defaults)
+    # From the right: of one that is repeated the first counts, as of all requests.
+    List.foldr(options, @defaults, fn {key, value}, values -> %{values | key => value} end)
   end
 
   defp build(_other), do: raise(ArgumentError, "options must be a keyword list")

@@ -46,6 +46,25 @@ defmodule Palladion.Integration.AttemptsTest do
       assert empty == %{}
       assert last(server).payload == %{}
     end
+
+    @tag needs_v4: "a custom payload"
+    test "may have many names, and is limited as a statement is", %{server: server, name: name} do
+      many = Map.new(1..3_000, &{"#{&1}" <> String.duplicate("n", 200), ""})
+      assert {:ok, _} = Palladion.query(name, "INSERT void(int)", [], custom_payload: many)
+      assert last(server).payload == many
+
+      long = String.duplicate("x", 60_000_000)
+      options = [custom_payload: Map.new(1..5, &{"#{&1}", long})]
+
+      for call <- [
+            fn -> Palladion.query(name, @echo, [], options) end,
+            fn -> Palladion.query(name, @echo, [1], options) end,
+            fn -> Palladion.batch(name, [{@void, [1]}], options) end
+          ] do
+        assert {:error, %Error{reason: :bad_statement} = error} = call.()
+        assert Exception.message(error) =~ "256 MiB"
+      end
+    end
   end
 
   @tag needs_v4: "warnings"
@@ -58,6 +77,21 @@ defmodule Palladion.Integration.AttemptsTest do
       end)
 
     assert [_start, {[_, _, :warnings], %{count: 2}, %{warnings: ["one", "two"]}}, _stop] = events
+  end
+
+  @tag needs_v4: "warnings"
+  test "a warning of a statement that is prepared is told, too", %{server: server, name: name} do
+    Testkit.rule(server, opcode: :prepare, reaction: :builtin, warnings: ["one"])
+
+    events =
+      TelemetryEvents.capture(fn ->
+        assert {:ok, _} = Palladion.prepare(name, "SELECT echo(int) -- warned of")
+      end)
+
+    assert [_start, {[_, _, :warnings], %{count: 1}, %{warnings: ["one"], node: node}}, stop] =
+             events
+
+    assert {_event, _measurements, %{node: ^node}} = stop
   end
 
   @tag needs_v4: "warnings"

@@ -339,7 +339,7 @@ defmodule Palladion.Integration.FailureTest do
     server = Testkit.start_server(tls: false)
     name = ready_cluster!(server, [])
 
-    for statement <- [" use shop", "/* x */ USE shop", "-- x\nUSE\"shop\""] do
+    for statement <- [" use shop", "/* x */ USE shop", "-- x\nUSE\"shop\"", "// x\rUSE shop"] do
       for call <- [
             &Palladion.query(name, &1),
             &Palladion.query(name, &1, %{}),

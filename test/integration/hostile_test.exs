@@ -22,7 +22,7 @@ defmodule Palladion.Integration.HostileTest do
   @unreadable ~w(negative_rows negative_columns negative_collection huge_rows huge_columns huge_collection) ++
                 ~w(deep_types truncated)
   # What can't be a frame, or an answer to anything.
-  @broken ~w(huge_frame unknown_opcode other_version unknown_stream)
+  @broken ~w(huge_frame unknown_opcode other_version unknown_stream negative_stream)
   # What not every version and compression has, or ends otherwise.
   @others ~w(compressed_flag bomb bad_offset partial_frame partial_segment half_frame) ++
             ~w(segment_header_crc segment_payload_crc)

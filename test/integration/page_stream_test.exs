@@ -13,6 +13,7 @@ defmodule Palladion.Integration.PageStreamTest do
 
   @select "SELECT feed"
   @refused {:error, code: "0x2000", message: "no"}
+  @failed {:error, code: "0x0000", message: "oops"}
 
   setup_all do
     %{server: Testkit.start_server(tls: false)}
@@ -50,6 +51,20 @@ defmodule Palladion.Integration.PageStreamTest do
 
   defp asked(server), do: Testkit.counters(server).execute
 
+  # Consumes a stream in such a way that each page, or what came of it, is there before it is wanted.
+  defp unhurried(stream, pages) do
+    for %{"n" => n} <- stream do
+      if n < pages, do: await_answer()
+      n
+    end
+  end
+
+  defp await_answer do
+    eventually("the next page's answer is there", fn ->
+      Enum.any?(mailbox(), &match?({ref, _reply} when is_reference(ref), &1))
+    end)
+  end
+
   defp nothing_left(name) do
     eventually("no request is under way", fn ->
       {:ok, status} = Palladion.status(name)
@@ -75,6 +90,11 @@ defmodule Palladion.Integration.PageStreamTest do
              %Result{num_rows: 0, paging_state: "b"},
              %Result{rows: %{"n" => [3]}, paging_state: nil}
            ] = pages
+  end
+
+  test "has its rows as the first of two options says", %{server: server, name: name} do
+    script(server, [page([1], "a"), page([2])])
+    assert name |> stream(rows: :lists, rows: :columns) |> Enum.to_list() == [[1], [2]]
   end
 
   test "of a statement without rows is empty", %{name: name} do
@@ -146,24 +166,64 @@ defmodule Palladion.Integration.PageStreamTest do
 
   describe "a page that goes wrong while the one before is consumed" do
     test "is asked for once more", %{server: server, name: name} do
+      script(server, [page([1], "a"), @failed, page([2])])
+      assert name |> stream() |> unhurried(2) == [1, 2]
+      assert asked(server) == 3
+    end
+
+    test "has all of its attempts then, and no more", %{server: server, name: name} do
+      script(server, [page([1], "a"), @failed | List.duplicate(@failed, 9)])
+      stream = stream(name, retry: {:default, max_attempts: 3})
+      assert_raise Error, ~r/server_error/, fn -> unhurried(stream, 2) end
+      assert asked(server) == 1 + 1 + 3
+      nothing_left(name)
+    end
+
+    test "is raised where it would only go wrong in the same way", context do
+      %{server: server, name: name} = context
       script(server, [page([1], "a"), @refused, page([2])])
-      assert Enum.map(stream(name), & &1["n"]) == [1, 2]
+      assert_raise Error, ~r/syntax_error/, fn -> name |> stream() |> unhurried(2) end
+      assert asked(server) == 2
+      nothing_left(name)
+    end
+
+    test "is prepared again where the server has forgotten it, within its request", context do
+      %{server: server, name: name} = context
+      forgotten = {:error, code: "0x2500", message: "gone", id_bytes: <<7>>}
+      script(server, [page([1], "a"), forgotten, page([2])])
+      telemetry = fn -> assert name |> stream(retry: :none) |> unhurried(2) == [1, 2] end
+
+      stops =
+        for {[_, :query, :stop], _, metadata} <- TelemetryEvents.capture(telemetry), do: metadata
+
+      assert for(stop <- stops, do: {stop.result, stop.attempts}) == [{:ok, 1}, {:ok, 1}]
       assert asked(server) == 3
     end
 
     test "is asked for once more when its time is over", %{server: server, name: name} do
       script(server, [page([1], "a"), :never, page([2])])
-      assert name |> stream(timeout: 200) |> Enum.map(& &1["n"]) == [1, 2]
+
+      rows =
+        for %{"n" => n} <- stream(name, timeout: 200) do
+          # Longer than the page may take.
+          if n == 1, do: Process.sleep(250)
+          n
+        end
+
+      assert rows == [1, 2]
       assert asked(server) == 3
       assert mailbox() == []
     end
 
     test "is raised when it goes wrong again, after the rows before it", context do
       %{server: server, name: name} = context
-      script(server, [page([1, 2], "a"), @refused, @refused])
+      script(server, [page([1, 2], "a"), @failed, @failed])
 
-      assert_raise Error, ~r/syntax_error/, fn ->
-        name |> stream() |> Enum.each(&send(self(), &1["n"]))
+      assert_raise Error, ~r/server_error/, fn ->
+        for %{"n" => n} <- stream(name, retry: :none) do
+          if n == 1, do: await_answer()
+          send(self(), n)
+        end
       end
 
       assert_received 1
@@ -180,6 +240,27 @@ defmodule Palladion.Integration.PageStreamTest do
         end
 
       assert error.reason == :closed
+      assert mailbox() == []
+    end
+  end
+
+  describe "a page that goes wrong while it is waited for" do
+    test "has the attempts of one request", %{server: server, name: name} do
+      script(server, [page([1], "a"), {:late, 500, @failed} | List.duplicate(@failed, 9)])
+      stream = stream(name, retry: {:default, max_attempts: 2})
+      assert_raise Error, ~r/server_error/, fn -> Enum.to_list(stream) end
+      assert asked(server) == 1 + 2
+      nothing_left(name)
+    end
+
+    test "has the time of one request", %{server: server, name: name} do
+      script(server, [page([1], "a"), :never, page([2])])
+
+      error =
+        assert_raise ConnectionError, fn -> name |> stream(timeout: 500) |> Enum.to_list() end
+
+      assert %{reason: :timeout, details: %{timeout: 500}} = error
+      assert asked(server) == 2
       assert mailbox() == []
     end
   end
@@ -268,8 +349,8 @@ defmodule Palladion.Integration.PageStreamTest do
   end
 
   test "each page's request is told of", %{server: server, name: name} do
-    script(server, [page([1], "a"), @refused, page([2])])
-    events = TelemetryEvents.capture(fn -> Enum.to_list(stream(name)) end)
+    script(server, [page([1], "a"), @failed, page([2])])
+    events = TelemetryEvents.capture(fn -> name |> stream() |> unhurried(2) end)
 
     stops = for {[:palladion, :query, :stop], _, metadata} <- events, do: metadata
 

@@ -72,6 +72,43 @@ defmodule Palladion.Integration.RequestOptionsTest do
                query!("SELECT name FROM options_one.t WHERE id = ?", [id + 2]).rows
     end
 
+    test "is refused of statements that were prepared in another one" do
+      insert = "INSERT INTO t (id, name) VALUES (?, 'lost')"
+      one = Palladion.prepare!(__MODULE__, insert, keyspace: "options_one")
+
+      none =
+        Palladion.prepare!(__MODULE__, "INSERT INTO options_one.t (id, name) VALUES (?, 'lost')")
+
+      id = System.unique_integer([:positive])
+      two = [keyspace: "options_two"]
+
+      for prepared <- [one, none] do
+        for refused <- [
+              Palladion.execute(__MODULE__, prepared, [id], two),
+              Palladion.submit(__MODULE__, prepared, [id], two),
+              Palladion.batch(__MODULE__, [{insert, [id]}, {prepared, [id]}], two)
+            ] do
+          assert {:error, %Error{reason: :bad_argument, code: nil} = error} = refused
+
+          assert Exception.message(error) =~
+                   ~s{prepare it with prepare(…, keyspace: "options_two")}
+
+          assert error.details[:statement] in [nil, 1]
+        end
+
+        stream = Palladion.stream(__MODULE__, prepared, [id], two)
+        assert_raise Error, ~r/prepare it with/, fn -> Enum.to_list(stream) end
+      end
+
+      for keyspace <- ["options_one", "options_two"],
+          do: assert(query!("SELECT * FROM #{keyspace}.t WHERE id = ?", [id]).rows == [])
+
+      # The one that it has is no other.
+      Palladion.execute!(__MODULE__, one, [id], keyspace: "options_one")
+      Palladion.batch!(__MODULE__, [{one, [id]}], keyspace: "options_one")
+      assert query!("SELECT * FROM options_one.t WHERE id = ?", [id]).num_rows == 1
+    end
+
     test "is prepared again there after its table has changed" do
       create!("CREATE TABLE IF NOT EXISTS options_one.gone (id int PRIMARY KEY)")
       insert = "INSERT INTO gone (id) VALUES (?)"

@@ -305,6 +305,28 @@ defmodule Palladion.Integration.RetriesTest do
       refute_received {:asked, _reason, _attempt}
     end
 
+    test "retries a PREPARE at another node than the one whose error it was", %{test: test} do
+      server = Testkit.start_cluster!(nodes: 2)
+      name = follow!(server)
+      await_connections(name)
+      Testkit.rule(server, node: "127.0.0.2", opcode: :prepare, reaction: {:error, @overloaded})
+      once = fn _error, context -> if context.attempt == 1, do: :retry_next, else: :give_up end
+
+      for number <- 1..10 do
+        statement = "SELECT echo(int) -- #{test} #{number}"
+        assert {:ok, _} = Palladion.query(name, statement, [1], retry: {Retry, once})
+      end
+
+      assert {:error, %Error{reason: :overloaded, details: %{node: node}}} =
+               Enum.find_value(1..50, fn number ->
+                 statement = "SELECT echo(int) -- #{test} once #{number}"
+                 found = Palladion.prepare(name, statement, retry: :none)
+                 if match?({:error, _}, found), do: found
+               end)
+
+      assert is_binary(node)
+    end
+
     test "isn't asked for what was never written, nor where a node forgot the statement",
          context do
       %{server: server, name: name} = context

@@ -112,4 +112,10 @@ defmodule Palladion.Integration.SchemaReadsTest do
     assert {:ok, schema} = Schema.read(name, keyspace: "it's")
     assert %{"address" => %Type{fields: []}} = schema.keyspaces["it's"].types
   end
+
+  test "the first of an option that is repeated counts", %{server: server, name: name} do
+    rows(server, "system_schema.keyspaces", "keyspace_name text", "('shop')")
+    assert {:ok, schema} = Schema.read(name, keyspace: "shop", keyspace: "none")
+    assert Map.keys(schema.keyspaces) == ["shop"]
+  end
 end

@@ -6,7 +6,7 @@ defmodule Palladion.Integration.TraceTest do
   import Palladion.Test.Clusters
 
   alias Palladion.{ConnectionError, Error, Trace}
-  alias Palladion.Test.{Cassandra, Testkit}
+  alias Palladion.Test.{Cassandra, TelemetryEvents, Testkit}
   alias Palladion.Trace.Event
 
   @moduletag :capture_log
@@ -84,6 +84,13 @@ defmodule Palladion.Integration.TraceTest do
       assert mailbox() == []
     end
 
+    test "is waited for as the first of two options says", %{server: server, name: name} do
+      rows(server, @sessions, @columns, "", [])
+
+      assert {:error, %Error{details: %{timeout: 60}}} =
+               Palladion.trace(name, @id, timeout: 60, timeout: 600)
+    end
+
     test "that has no end in time is an error", %{server: server, name: name} do
       session(server, "null")
       assert {:error, %Error{} = error} = Palladion.trace(name, @id, timeout: 60)
@@ -104,8 +111,17 @@ defmodule Palladion.Integration.TraceTest do
       rows(server, @sessions, @columns, "", times: 1)
       Testkit.rule(server, equals: @sessions, reaction: :never)
 
-      assert {:error, %Error{reason: :trace_unavailable}} =
-               Palladion.trace(name, @id, timeout: 100)
+      events =
+        TelemetryEvents.capture(fn ->
+          assert {:error, %Error{reason: :trace_unavailable}} =
+                   Palladion.trace(name, @id, timeout: 500)
+        end)
+
+      # The second question had what the first one left of it, and not the cluster's timeout.
+      stops = for {[_, :query, :stop], _, metadata} <- events, do: metadata
+      assert [%{result: :ok}, %{result: :error, error: error}] = stops
+      assert %ConnectionError{reason: :timeout, details: %{timeout: left}} = error
+      assert left in 0..500
     end
 
     test "has the errors of its statements", %{server: server, name: name} do

@@ -61,6 +61,31 @@ defmodule Palladion.Integration.ValuesTest do
       assert map == %{0.0 => 1}
     end
 
+    # Each value has the names of its fields as keys.
+    test "values of a type whose fields have long names" do
+      name = String.duplicate("n", 60_000)
+      statement = "SELECT echo(list<udt<ks.t, #{name} int>>)"
+      before = :erlang.memory(:total)
+      assert {:ok, %{rows: [[values]]}} = echo(statement, [List.duplicate(%{}, 10_000)])
+      :erlang.garbage_collect()
+
+      # Of what was looked for in the values that were written, the schedulers let go later.
+      eventually("each name is there once", fn ->
+        :erlang.memory(:total) - before < 200_000_000
+      end)
+
+      assert length(values) == 10_000
+      assert Enum.all?(values, &(&1 == %{name => nil}))
+    end
+
+    test "vectors in vectors, as many as there may be" do
+      nested = surround("vector<", "boolean", ", 1>", 62)
+      statement = "SELECT echo(vector<#{nested}, 100>)"
+      value = Enum.reduce(1..62, true, fn _level, value -> [value] end)
+      assert {:ok, %{rows: [[values]]}} = echo(statement, [List.duplicate(value, 100)])
+      assert values == List.duplicate(value, 100)
+    end
+
     test "the terms of the guide's table" do
       guide = File.read!(Path.expand("../../guides/types.md", __DIR__))
       [table | _] = guide |> String.split("|---|---|---|\n") |> tl()

@@ -169,9 +169,20 @@ defmodule Palladion.Integration.VersionsTest do
       stop = :atomics.new(1, [])
       echo = Palladion.prepare!(name, "SELECT echo(int)")
 
-      callers =
-        for caller <- 1..@callers,
+      # What is matched is what was carried out: one that has to be prepared first is not.
+      insert = Palladion.prepare!(name, "INSERT void(int)")
+
+      for server <- [new, old],
+          do: Testkit.rule(server, equals: "INSERT void(int)", reaction: :void)
+
+      readers =
+        for caller <- 1..div(@callers, 2),
             do: Task.async(fn -> ask_on(stop, name, echo, caller * 100_000) end)
+
+      # Nothing that was lost is asked for again unseen.
+      writers =
+        for _caller <- 1..div(@callers, 2),
+            do: Task.async(fn -> write_on(stop, name, insert, 0) end)
 
       Testkit.add_node(new)
       assert_receive {:telemetry, ^id, [_, :protocol, :lowered], measured, lowered}, 10_000
@@ -187,7 +198,12 @@ defmodule Palladion.Integration.VersionsTest do
       before = Testkit.counters(old).execute
       eventually("the new node is asked, too", fn -> Testkit.counters(old).execute > before end)
       :atomics.put(stop, 1, 1)
-      assert callers |> Task.await_many(20_000) |> Enum.concat() == []
+      assert readers |> Task.await_many(20_000) |> Enum.concat() == []
+      {written, wrong} = writers |> Task.await_many(20_000) |> Enum.unzip()
+      assert Enum.concat(wrong) == []
+      carried_out = for server <- [new, old], do: Testkit.counters(server).matched
+      assert Enum.sum(carried_out) == Enum.sum(written)
+      assert Enum.all?(carried_out, &(&1 > 0))
       assert seen(new) == [{4, nil}]
       assert seen(old) == [{4, nil}]
 
@@ -209,6 +225,18 @@ defmodule Palladion.Integration.VersionsTest do
     else
       1 -> mailbox()
       other -> [other]
+    end
+  end
+
+  # How many were answered, and what went wrong.
+  defp write_on(stop, name, insert, written) do
+    with 0 <- :atomics.get(stop, 1),
+         {:ok, %Result{kind: :void}} <-
+           Palladion.execute(name, insert, [written], retry: :none, idempotent: false) do
+      write_on(stop, name, insert, written + 1)
+    else
+      1 -> {written, mailbox()}
+      other -> {written, [other]}
     end
   end
 

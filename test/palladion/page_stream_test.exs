@@ -24,5 +24,8 @@ defmodule Palladion.PageStreamTest do
     end
 
     assert Palladion.pages(MyApp.DB, @select, [], rows: :columns)
+
+    # The first of two counts, here as when the pages are asked for.
+    assert Palladion.stream(MyApp.DB, @select, [], rows: :lists, rows: :columns)
   end
 end

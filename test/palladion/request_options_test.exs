@@ -47,8 +47,8 @@ defmodule Palladion.RequestOptionsTest do
     end
   end
 
-  test "a timestamp is any number of 64 bits", %{entry: entry} do
-    for timestamp <- [-0x8000_0000_0000_0000, 0, 0x7FFF_FFFF_FFFF_FFFF] do
+  test "a timestamp is any number of 64 bits but the least", %{entry: entry} do
+    for timestamp <- [-0x7FFF_FFFF_FFFF_FFFF, 0, 0x7FFF_FFFF_FFFF_FFFF] do
       assert {_timeout, native, _attempts} = RequestOptions.build(entry, timestamp: timestamp)
       assert elem(native, 4) == timestamp
     end
@@ -92,6 +92,19 @@ defmodule Palladion.RequestOptionsTest do
     end
   end
 
+  test "the first of one that is repeated counts, as of all keyword lists", %{entry: entry} do
+    twice = [timeout: 5, rows: :lists, timeout: 6, keyspace: nil, rows: :maps, keyspace: "ks"]
+    once = [timeout: 5, rows: :lists, keyspace: nil]
+    assert RequestOptions.build(entry, twice) == RequestOptions.build(entry, once)
+
+    assert {1, _built} = RequestOptions.build_batch(entry, type: :unlogged, type: :counter)
+
+    # Those that don't count are looked at, too.
+    assert_raise ArgumentError, ~r/option :timeout/, fn ->
+      RequestOptions.build(entry, timeout: 5, timeout: :never)
+    end
+  end
+
   test "of a batch there is a type, and of nothing else", %{entry: entry} do
     for {options, type} <- [
           {[], 0},
@@ -127,6 +140,8 @@ defmodule Palladion.RequestOptionsTest do
           {[attempt_timeout: :infinity], "invalid value of the option :attempt_timeout"},
           {[attempt_timeout: 0x1_0000_0000], "invalid value of the option :attempt_timeout"},
           {[timestamp: 0x8000_0000_0000_0000], "invalid value of the option :timestamp"},
+          {[timestamp: -0x8000_0000_0000_0000],
+           "option :timestamp: it must be µs from -\\(2⁶³ - 1\\) to 2⁶³ - 1, :client or :server"},
           {[timestamp: -0x8000_0000_0000_0001], "invalid value of the option :timestamp"},
           {[timestamp: :sever], "invalid value of the option :timestamp"},
           {[keyspace: :ks], "invalid value of the option :keyspace"},

@@ -65,11 +65,63 @@ defmodule Palladion.ResultTest do
       end
     end
 
+    # In every form.
+    defp several(rows) do
+      [
+        maps:
+          for(
+            {applied, id, name} <- rows,
+            do: %{"[applied]" => applied, "id" => id, "name" => name}
+          ),
+        atom_maps:
+          for({applied, id, name} <- rows, do: %{"[applied]": applied, id: id, name: name}),
+        lists: Enum.map(rows, &Tuple.to_list/1),
+        tuples: rows,
+        columns:
+          @columns
+          |> Enum.with_index()
+          |> Map.new(fn {name, place} -> {name, Enum.map(rows, &elem(&1, place))} end)
+      ]
+      |> Map.new(fn {shape, rows} ->
+        {shape, %Result{kind: :rows, columns: @columns, rows: rows}}
+      end)
+    end
+
     test "of many statements has the first row" do
-      rows = [[false, 7, "Bob"], [false, 8, "Eve"]]
-      result = %Result{kind: :rows, columns: @columns, rows: rows, num_rows: 2}
-      refute Result.applied?(result)
-      assert Result.current_row(result) == [7, "Bob"]
+      results = several([{false, 7, "Bob"}, {false, 8, "Eve"}])
+      for {_shape, result} <- results, do: refute(Result.applied?(result))
+      assert Result.current_row(results.maps) == %{"id" => 7, "name" => "Bob"}
+      assert Result.current_row(results.atom_maps) == %{id: 7, name: "Bob"}
+      assert Result.current_row(results.lists) == [7, "Bob"]
+      assert Result.current_row(results.tuples) == {7, "Bob"}
+      assert Result.current_row(results.columns) == %{"id" => 7, "name" => "Bob"}
+    end
+
+    test "that found no row, and has nulls for it as ScyllaDB does, has none" do
+      for rows <- [[{false, nil, nil}], [{false, nil, nil}, {false, nil, nil}]],
+          {_shape, result} <- several(rows) do
+        refute Result.applied?(result)
+        assert Result.current_row(result) == nil
+      end
+    end
+
+    test "of many statements, some of which found no row, has the first that there is" do
+      results = several([{false, nil, nil}, {false, 8, nil}, {false, 9, "Eve"}])
+      assert Result.current_row(results.maps) == %{"id" => 8, "name" => nil}
+      assert Result.current_row(results.atom_maps) == %{id: 8, name: nil}
+      assert Result.current_row(results.lists) == [8, nil]
+      assert Result.current_row(results.tuples) == {8, nil}
+      assert Result.current_row(results.columns) == %{"id" => 8, "name" => nil}
+    end
+
+    test "that found false has a row: it is a value" do
+      for {rows, row} <- [
+            {[[false, false]], [false]},
+            {%{"[applied]" => [false], "done" => [false]}, %{"done" => false}}
+          ] do
+        result = %Result{kind: :rows, columns: ["[applied]", "done"], rows: rows}
+        assert Result.current_row(result) == row
+      end
     end
 
     test "is one only if the column is the first" do

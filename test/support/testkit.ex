@@ -55,8 +55,8 @@ defmodule Palladion.Test.Testkit do
   `issuer:` (`:ca`, `:unrelated`, `:self`), `is_ca:` (whether it says CA:TRUE), `crl_urls:`, `supported:` (a map of lists),
   `address:`, `port:`, `max_frame:`, `max_connections:`, `threads:`, `seed:`, `handshake_delay:` (ms).
 
-  The protocol: `versions:` (`[3, 4, 5]` by default), `refusal:` (`:error`, `:v2`, `:close`), `compression:`
-  (`[:snappy, :lz4]`), `segments:` (`:whole`, `:each`, `"split:7"`, `:mixed`), `segment_compression:`, `metadata_ids:`,
+  The protocol: `versions:` (`[3, 4, 5]` by default), `refusal:` (`:error`, `:server_error`, `:v2`, `:close`),
+  `compression:` (`[:snappy, :lz4]`), `segments:` (`:whole`, `:each`, `"split:7"`, `:mixed`), `segment_compression:`, `metadata_ids:`,
   `rate_limit_error:` (a code).
 
   Who may log in: `user:`, `password:`, `authenticator:` (a class), `method:` (a mechanism, as `:scram_sha_256`; `:sigv4`,

@@ -45,6 +45,22 @@ defmodule Palladion.Request.Batch do
   def source(text), do: {text, nil}
 
   @doc false
+  # The first prepared statement of another keyspace than this: its place, and the keyspace of its own.
+  @spec prepared_elsewhere(term(), String.t()) ::
+          {at :: non_neg_integer(), own :: String.t() | nil} | nil
+  def prepared_elsewhere(given, keyspace), do: elsewhere(given, keyspace, 0)
+
+  defp elsewhere([first | rest], keyspace, at) do
+    case first do
+      {%Prepared{keyspace: own}, _values} when own != keyspace -> {at, own}
+      %Prepared{keyspace: own} when own != keyspace -> {at, own}
+      _text_or_there -> elsewhere(rest, keyspace, at + 1)
+    end
+  end
+
+  defp elsewhere(_end, _keyspace, _at), do: nil
+
+  @doc false
   # The texts, each once.
   @spec text(term()) :: String.t()
   def text(given), do: given |> texts() |> Enum.join("; ")

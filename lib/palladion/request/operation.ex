@@ -72,6 +72,33 @@ defmodule Palladion.Request.Operation do
     do: RequestOptions.keyspace(native)
 
   @doc false
+  # What servers would carry out in silence, and not as it was meant: the error, or `nil`.
+  @spec refusal(t() | atom()) :: {atom(), map()} | nil
+  def refusal({:batch, _type, [], _native, _given}),
+    do: {:bad_statement, %{detail: "a batch needs at least one statement"}}
+
+  def refusal({:batch, _type, [_ | _], native, given}) do
+    with keyspace when keyspace != nil <- RequestOptions.keyspace(native),
+         {at, own} <- Batch.prepared_elsewhere(given, keyspace) do
+      {:bad_argument, %{detail: elsewhere(own, keyspace), statement: at}}
+    end
+  end
+
+  def refusal({:execute, {:id, _id}, _values, native, _statement, own}) do
+    keyspace = RequestOptions.keyspace(native)
+    if keyspace not in [nil, own], do: {:bad_argument, %{detail: elsewhere(own, keyspace)}}
+  end
+
+  def refusal(_other), do: nil
+
+  defp elsewhere(own, keyspace) do
+    own = if own, do: "the keyspace #{inspect(own)}", else: "no keyspace of its own"
+
+    "the statement was prepared in #{own}, which no option changes when it is executed; to have it in " <>
+      "#{inspect(keyspace)}, prepare it with prepare(…, keyspace: #{inspect(keyspace)})"
+  end
+
+  @doc false
   @spec to(t(), route()) :: t()
   def to({:prepare, statement, keyspace, _route}, route),
     do: {:prepare, statement, keyspace, route}

@@ -60,6 +60,14 @@ defmodule Palladion.Request.Report do
   end
 
   @doc false
+  # As `stop/4`, of a statement that was prepared.
+  def prepared(context, {:prepared, _id, _bind, _columns, warnings, node}, attempt) do
+    place = place(context, node)
+    if warnings != [], do: Span.warnings(context.span, warnings, place)
+    Span.stop(context.span, Map.merge(place, %{attempts: attempt}))
+  end
+
+  @doc false
   def failed(context, {kind, fields}, exception, attempt) do
     if kind == :overloaded do
       measurements = %{system_time: System.system_time()}

@@ -5,21 +5,25 @@ defmodule Palladion.Request.Retry do
   alias Palladion.{Error, RetryPolicy}
   alias Palladion.Request.{Batch, Operation, Report}
 
-  # Errors that another attempt would only repeat, or that leave no time for one.
-  @final [
-    :timeout,
-    :bad_value,
-    :bad_statement,
-    :bad_argument,
-    :unsupported,
-    :response_too_large,
-    :unknown_cluster,
-    :already_awaited,
-    :overloaded,
-    :too_many_waiters,
-    :no_connection,
-    :no_local_nodes
-  ]
+  # What is wrong with the request itself, whenever it is sent.
+  @in_vain [:bad_value, :bad_statement, :bad_argument, :unsupported, :response_too_large]
+
+  # And errors that another attempt now would only repeat, or that leave no time for one.
+  @final @in_vain ++
+           [
+             :timeout,
+             :unknown_cluster,
+             :already_awaited,
+             :overloaded,
+             :too_many_waiters,
+             :no_connection,
+             :no_local_nodes
+           ]
+
+  # The same in the server's words: a message that it can't read, and from the syntax on what it checks
+  # before it begins.
+  @protocol_error 0x000A
+  @checked 0x2000..0x24FF
 
   @doc false
   # `{:retry, operation}` with the operation as it's sent then, or `:give_up`.
@@ -50,6 +54,12 @@ defmodule Palladion.Request.Retry do
       _give_up -> :give_up
     end
   end
+
+  @doc false
+  # Whether the same request would end in the same way later, too. A cluster that has closed may be started again.
+  @spec in_vain?({atom(), map()}) :: boolean()
+  def in_vain?({:server, %{code: code}}), do: code == @protocol_error or code in @checked
+  def in_vain?({kind, _fields}), do: kind in @in_vain
 
   defp idempotent?({:prepare, _statement, _keyspace, _route}, _text, _said), do: true
 

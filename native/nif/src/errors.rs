@@ -173,7 +173,7 @@ pub(crate) fn put<'a>(map: Term<'a>, name: &'static str, value: impl Encoder) ->
 impl From<&Unsendable> for NativeError {
     fn from(error: &Unsendable) -> Self {
         match error {
-            Unsendable::TooLong(error) => {
+            Unsendable::TooLong(_) | Unsendable::TooMany { .. } => {
                 Self::new(atoms::bad_statement()).with("detail", error.to_string())
             }
             Unsendable::Unsupported {

@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use palladion_cql::request;
 use palladion_cql::response::{Message, Prepared, Response, ResultBody};
-use palladion_driver::{Answer, Cluster, Reply, Request, RequestError, RequestState, Route};
+use palladion_driver::{
+    Answer, Cluster, NodeId, Reply, Request, RequestError, RequestState, Route,
+};
 use rustler::thread::is_scheduler_thread;
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::errors::NativeError;
-use crate::reply::{failure, ReplyTo};
+use crate::reply::{failure, is_short, ReplyTo};
 use crate::results;
+use crate::runtime::Access;
 
 /// The preparations under way in a cluster.
 pub(crate) struct Flights {
@@ -51,7 +54,7 @@ impl Flights {
     /// Prepares a statement, or joins those who wait for it already.
     pub(crate) fn prepare(
         self: &Arc<Self>,
-        cluster: &Arc<Cluster>,
+        (cluster, access): (&Arc<Cluster>, &Access),
         statement: &str,
         keyspace: Option<&str>,
         route: Route,
@@ -84,6 +87,7 @@ impl Flights {
             key: key.clone(),
             id,
             cluster: Arc::downgrade(cluster),
+            access: access.clone(),
             state: Arc::clone(&state),
             landed: false,
         };
@@ -152,11 +156,43 @@ struct Flight {
     key: Key,
     id: u64,
     cluster: Weak<Cluster>,
+    access: Access,
     state: Arc<RequestState>,
     landed: bool,
 }
 
 impl Flight {
+    fn decode(mut self, answer: &Answer) {
+        let response = match Response::parse(&answer.frame) {
+            Ok(response) => response,
+            Err(error) => {
+                answer.malformed(&error);
+                let error = results::undecodable(&error);
+                return self.land(|env| failure(env, &error));
+            }
+        };
+        match response.message {
+            Message::Result(ResultBody::Prepared(prepared)) => {
+                if let Some(cluster) = self.cluster.upgrade() {
+                    let (text, keyspace, _) = &self.key;
+                    let statements = cluster.prepared();
+                    statements.insert(text, keyspace.as_deref(), prepared.clone());
+                }
+                self.land(|env| success(env, &prepared, &response.warnings, answer.node));
+            }
+            Message::Error(error) => {
+                let error = crate::errors::server_error(&error).of_node(answer.node);
+                let error = results::beside(error, response.tracing_id, response.warnings);
+                self.land(|env| failure(env, &error));
+            }
+            _ => {
+                let error = NativeError::new(atoms::decode_failed());
+                let error = error.with("detail", "neither PREPARED nor ERROR");
+                self.land(|env| failure(env, &error));
+            }
+        }
+    }
+
     /// Tells all who wait, with a term made for each.
     fn land(&mut self, tell: impl for<'a> Fn(Env<'a>) -> Term<'a>) {
         self.landed = true;
@@ -173,42 +209,31 @@ impl Reply for Flight {
 
     fn complete(mut self: Box<Self>, outcome: Result<Answer, RequestError>) {
         self.state.claim();
-        let answer = match outcome {
-            Ok(answer) => answer,
+        match outcome {
+            Ok(answer) if is_short(&answer) => self.decode(&answer),
+            Ok(answer) => {
+                let access = self.access.clone();
+                access.decode(Box::new(move || self.decode(&answer)));
+            }
             Err(error) => {
                 let error = NativeError::from(&error);
-                return self.land(|env| failure(env, &error));
-            }
-        };
-        match Response::parse(&answer.frame).map(|response| response.message) {
-            Ok(Message::Result(ResultBody::Prepared(prepared))) => {
-                if let Some(cluster) = self.cluster.upgrade() {
-                    let (text, keyspace, _) = &self.key;
-                    let statements = cluster.prepared();
-                    statements.insert(text, keyspace.as_deref(), prepared.clone());
-                }
-                self.land(|env| success(env, &prepared));
-            }
-            Ok(Message::Error(error)) => {
-                let error = crate::errors::server_error(&error);
-                self.land(|env| failure(env, &error));
-            }
-            Ok(_) => {
-                let error = NativeError::new(atoms::decode_failed());
-                let error = error.with("detail", "neither PREPARED nor ERROR");
-                self.land(|env| failure(env, &error));
-            }
-            Err(error) => {
-                answer.malformed(&error);
-                let error = results::undecodable(&error);
                 self.land(|env| failure(env, &error));
             }
         }
     }
 }
 
-fn success<'a>(env: Env<'a>, prepared: &Prepared) -> Term<'a> {
-    (atoms::ok(), results::prepared(env, prepared)).encode(env)
+fn success<'a>(
+    env: Env<'a>,
+    prepared: &Prepared,
+    warnings: &[String],
+    node: Option<NodeId>,
+) -> Term<'a> {
+    (
+        atoms::ok(),
+        results::prepared(env, prepared, warnings, node),
+    )
+        .encode(env)
 }
 
 impl Drop for Flight {

@@ -155,7 +155,8 @@ impl Reply for QueryReply {
     }
 }
 
-fn is_short(answer: &Answer) -> bool {
+/// Whether it is decoded where it was read.
+pub(crate) fn is_short(answer: &Answer) -> bool {
     // What claims a length that it can't have is an error, which is short.
     answer.frame.content_len().unwrap_or_default() < DECODE_IN_PLACE
 }

@@ -132,7 +132,7 @@ fn query<'a>(
 ) -> Result<Term<'a>, Refused> {
     let statement = to.text(statement)?;
     refuse_use(statement)?;
-    let options = request_options(options, to.budget)?;
+    let options = request_options(to, options)?;
     let (cluster, dialect) = to.open()?;
     let frame = cql::query(&dialect, statement, &options.parameters)?;
     to.send(&cluster, (frame, dialect), &options, Statements::None)
@@ -145,7 +145,7 @@ fn refuse_use(statement: &str) -> Result<(), Refused> {
         rest = if let Some(comment) = rest.strip_prefix("/*") {
             comment.split_once("*/").map_or("", |(_, after)| after)
         } else if rest.starts_with("--") || rest.starts_with("//") {
-            rest.split_once('\n').map_or("", |(_, after)| after)
+            rest.split_once(['\n', '\r']).map_or("", |(_, after)| after)
         } else {
             break;
         }
@@ -181,7 +181,8 @@ fn prepare<'a>(
     let cluster = cluster.as_ref().ok_or_else(NativeError::closed)?;
     let (state, reply) = to.reply();
     let flights = to.handle.flights();
-    let sent = flights.prepare(cluster, statement, keyspace, route, reply)?;
+    let through = (cluster, to.handle.access());
+    let sent = flights.prepare(through, statement, keyspace, route, reply)?;
     Ok(ResourceArc::new(RequestResource { state, sent }).encode(to.env))
 }
 
@@ -191,7 +192,7 @@ fn execute<'a>(
     values: Term<'a>,
     options: Term<'a>,
 ) -> Result<Term<'a>, Refused> {
-    let mut options = request_options(options, to.budget)?;
+    let mut options = request_options(to, options)?;
     let (cluster, dialect) = to.open()?;
     let keyspace = options.parameters.keyspace.as_deref();
     let statement = prepared(&cluster, statement, keyspace)?;

@@ -9,7 +9,7 @@ use palladion_cql::response::{
 use palladion_cql::types::ColumnSpec;
 use palladion_cql::wire::BytesMap;
 use palladion_cql::DecodeError;
-use palladion_driver::Answer;
+use palladion_driver::{Answer, NodeId};
 use rustler::types::map::{map_new, MapIterator};
 use rustler::types::tuple::make_tuple;
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
@@ -143,10 +143,7 @@ pub(crate) fn answer<'a>(
         Term::from(NewBinary::from_slice(env, &id))
     });
     parts.push(trace.encode(env));
-    parts.push(match answer.node {
-        Some(node) => node_term(env, node),
-        None => atoms::nil().to_term(env),
-    });
+    parts.push(node_or_nil(env, answer.node));
     (atoms::ok(), make_tuple(env, &parts)).encode(env)
 }
 
@@ -160,7 +157,11 @@ fn columns_of<'a>(rows: &'a Rows, statements: &'a Statements) -> &'a [ColumnSpec
 }
 
 /// What comes with an error as it does with a result, where there is any.
-fn beside(error: NativeError, trace: Option<[u8; 16]>, warnings: Vec<String>) -> NativeError {
+pub(crate) fn beside(
+    error: NativeError,
+    trace: Option<[u8; 16]>,
+    warnings: Vec<String>,
+) -> NativeError {
     let error = match trace.map(|id| palladion_cql::value::uuid::format(&id)) {
         Some(id) => error.with("tracing_id", String::from_utf8_lossy(&id).into_owned()),
         None => error,
@@ -355,11 +356,21 @@ fn columns_term<'a>(
     Ok(distinct_or_last(env, names, &lists))
 }
 
-/// `{:prepared, id, bind markers, result columns}`
-pub(crate) fn prepared<'a>(env: Env<'a>, prepared: &Prepared) -> Term<'a> {
+/// `{:prepared, id, bind markers, result columns, warnings, node}`
+pub(crate) fn prepared<'a>(
+    env: Env<'a>,
+    prepared: &Prepared,
+    warnings: &[String],
+    node: Option<NodeId>,
+) -> Term<'a> {
     let id: Term<'a> = NewBinary::from_slice(env, &prepared.id).into();
     let (bind, result) = (columns(env, &prepared.bind), columns(env, &prepared.result));
-    (atoms::prepared(), id, bind, result).encode(env)
+    let node = node_or_nil(env, node);
+    (atoms::prepared(), id, bind, result, warnings, node).encode(env)
+}
+
+fn node_or_nil<'a>(env: Env<'a>, node: Option<NodeId>) -> Term<'a> {
+    node.map_or_else(|| atoms::nil().to_term(env), |node| node_term(env, node))
 }
 
 /// `[{name, type}]`

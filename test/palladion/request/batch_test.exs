@@ -57,6 +57,16 @@ defmodule Palladion.Request.BatchTest do
     assert Batch.source({@prepared, [1, "a"]}) == {@insert, "shop"}
   end
 
+  test "the first that was prepared in another keyspace is found, with its place" do
+    nowhere = %{@prepared | keyspace: nil}
+    there = [@delete, {@insert, [1, "a"]}, @prepared, {@prepared, [1, "a"]}]
+    assert Batch.prepared_elsewhere(there, "shop") == nil
+    assert Batch.prepared_elsewhere(there, "other") == {2, "shop"}
+    assert Batch.prepared_elsewhere(there ++ [{nowhere, [1, "a"]}], "shop") == {4, nil}
+    assert Batch.prepared_elsewhere([nowhere | there], "shop") == {0, nil}
+    assert Batch.prepared_elsewhere([7, {1, 2, 3}], "shop") == nil
+  end
+
   test "each text is told once" do
     given = [{@insert, [1, "a"]}, @delete, {@prepared, [2, "b"]}, {@insert, [3, "c"]}]
     assert Batch.text(given) == @insert <> "; " <> @delete

@@ -137,6 +137,32 @@ defmodule Palladion.Request.RetryTest do
       end
     end
 
+    test "and what is wrong with the request itself is so later, too" do
+      for error <- [
+            {:bad_value, %{}},
+            {:bad_argument, %{}},
+            {:response_too_large, %{}},
+            {:server, %{code: 0x000A}},
+            {:server, %{code: 0x2000}},
+            {:server, %{code: 0x2100}},
+            {:server, %{code: 0x2200}},
+            {:server, %{code: 0x2400}}
+          ],
+          do: assert(Retry.in_vain?(error))
+
+      for error <- [
+            {:timeout, %{sent: true}},
+            {:closed, %{}},
+            {:connection_lost, %{sent: true}},
+            {:overloaded, %{}},
+            {:server, %{code: 0x0000}},
+            {:server, %{code: 0x1001}},
+            {:server, %{code: 0x1200}},
+            {:server, %{code: 0x2500}}
+          ],
+          do: refute(Retry.in_vain?(error))
+    end
+
     @tag :capture_log
     test "and if it raises, or answers nonsense, the request gives up" do
       for answer <- [fn _error, _context -> raise "oh no" end, :perhaps] do

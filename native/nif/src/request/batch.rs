@@ -19,7 +19,7 @@ pub(super) fn submit<'a>(
 ) -> Result<Term<'a>, Refused> {
     let kind = kind.decode().ok().and_then(BatchKind::from_wire);
     let kind = kind.ok_or_else(|| NativeError::bad_argument("type"))?;
-    let options = request_options(options, to.budget)?;
+    let options = request_options(to, options)?;
     let (cluster, dialect) = to.open()?;
     let mut adding = Adding {
         to,

@@ -6,13 +6,15 @@ use palladion_driver::Route;
 use rustler::types::tuple::get_tuple;
 use rustler::{Atom, Binary, Term};
 
-use super::{Refused, DIRTY_BUDGET};
+use super::{Refused, Submitter};
 use crate::atoms;
 use crate::errors::{node_of, NativeError};
 use crate::results::RowFormat;
 
 /// What few requests have: `{keyspace, now in seconds, custom payload, tracing}`
-type Extra<'a> = (Option<String>, Option<i32>, Vec<(String, Binary<'a>)>, bool);
+type Extra<'a> = (Option<String>, Option<i32>, Term<'a>, bool);
+/// What an entry of a custom payload takes beside its bytes, in bytes that take as long.
+const ENTRY: usize = 16;
 
 pub(super) struct RequestOptions {
     pub(super) parameters: Parameters,
@@ -21,22 +23,21 @@ pub(super) struct RequestOptions {
 }
 
 /// Of `{consistency, serial consistency, page size, paging state, timestamp, row format, extra, route}`.
-/// More than `budget` bytes in them are too much.
-pub(super) fn request_options(options: Term<'_>, budget: usize) -> Result<RequestOptions, Refused> {
+pub(super) fn request_options<'a>(
+    to: &Submitter<'a>,
+    options: Term<'a>,
+) -> Result<RequestOptions, Refused> {
     let bad = |_| NativeError::bad_argument("options");
     let options = get_tuple(options).map_err(bad)?;
-    let [consistency, serial, page_size, paging_state, timestamp, format, extra, to] =
+    let [consistency, serial, page_size, paging_state, timestamp, format, extra, way] =
         *options.as_slice()
     else {
         return Err(NativeError::bad_argument("options").into());
     };
     let paging_state: Option<Binary<'_>> = paging_state.decode().map_err(bad)?;
-    let too_long = |len: usize| len > budget && budget < DIRTY_BUDGET;
-    if paging_state
-        .as_ref()
-        .is_some_and(|state| too_long(state.len()))
-    {
-        return Err(Refused::TooMuch);
+    let state_len = paging_state.as_ref().map_or(0, |state| state.len());
+    if state_len > to.budget {
+        return Err(to.too_much());
     }
     let mut parameters = Parameters {
         consistency: level(consistency)?.unwrap_or(Consistency::LocalOne),
@@ -51,11 +52,7 @@ pub(super) fn request_options(options: Term<'_>, budget: usize) -> Result<Reques
         let (keyspace, now_in_seconds, payload, tracing) = extra;
         parameters.keyspace = keyspace;
         parameters.now_in_seconds = now_in_seconds;
-        if too_long(payload.iter().map(|(_, bytes)| bytes.len()).sum()) {
-            return Err(Refused::TooMuch);
-        }
-        let owned = |(name, bytes): (String, Binary<'_>)| (name, bytes.to_vec());
-        parameters.payload = payload.into_iter().map(owned).collect();
+        parameters.payload = custom_payload(to, payload, to.budget - state_len)?;
         parameters.tracing = tracing;
     }
     let format = RowFormat::from_bits(format.decode().map_err(bad)?);
@@ -63,8 +60,31 @@ pub(super) fn request_options(options: Term<'_>, budget: usize) -> Result<Reques
     Ok(RequestOptions {
         parameters,
         format,
-        route: route(to)?,
+        route: route(way)?,
     })
+}
+
+/// Of `[{name, bytes}]`, of which not more is looked at than there is room for.
+fn custom_payload<'a>(
+    to: &Submitter<'a>,
+    entries: Term<'a>,
+    mut room: usize,
+) -> Result<Vec<(String, Vec<u8>)>, Refused> {
+    let bad = || NativeError::bad_argument("custom_payload");
+    let mut payload = Vec::new();
+    let mut rest = entries;
+    while let Ok((entry, tail)) = rest.list_get_cell() {
+        let (name, bytes): (Binary<'_>, Binary<'_>) = entry.decode().map_err(|_| bad())?;
+        let left = room.checked_sub(ENTRY + name.len() + bytes.len());
+        room = left.ok_or_else(|| to.too_much())?;
+        let name = String::from_utf8(name.to_vec()).map_err(|_| bad())?;
+        payload.push((name, bytes.to_vec()));
+        rest = tail;
+    }
+    if !rest.is_empty_list() {
+        return Err(bad().into());
+    }
+    Ok(payload)
 }
 
 /// `nil`, `{:first, node}` or `{:avoid, node}`

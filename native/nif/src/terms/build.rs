@@ -1,5 +1,6 @@
 //! From decoded values to terms.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
@@ -17,6 +18,9 @@ pub(crate) struct TermBuilder<'a> {
     forms: Forms,
     /// The texts that every `DateTime` has, made once for all of them.
     utc: Option<(Term<'a>, Term<'a>)>,
+    /// The names of each type's fields, made once for all of its values, by the type's address:
+    /// types stay where they are while their values are read.
+    fields: HashMap<*const Udt, Vec<Term<'a>>>,
 }
 
 /// The forms of values for which there is a choice.
@@ -50,6 +54,7 @@ impl<'a> TermBuilder<'a> {
             env,
             forms,
             utc: None,
+            fields: HashMap::new(),
         }
     }
 
@@ -319,8 +324,10 @@ impl<'a> Builder for TermBuilder<'a> {
 
     fn udt(&mut self, udt: &Udt, fields: Vec<Term<'a>>) -> Term<'a> {
         let env = self.env;
-        let keys: Vec<_> = udt.fields.iter().map(|(name, _)| text(env, name)).collect();
-        distinct_or_last(env, &keys, &fields)
+        let keys = self.fields.entry(std::ptr::from_ref(udt));
+        let keys =
+            keys.or_insert_with(|| udt.fields.iter().map(|(name, _)| text(env, name)).collect());
+        distinct_or_last(env, keys, &fields)
     }
 }
 
@@ -331,10 +338,10 @@ pub(crate) fn distinct_or_last<'a>(
     values: &[Term<'a>],
 ) -> Term<'a> {
     Term::map_from_term_arrays(env, keys, values).unwrap_or_else(|_| {
-        let empty = rustler::types::map::map_new(env);
-        let pairs = keys.iter().zip(values);
-        pairs.fold(empty, |map, (key, value)| {
-            map.map_put(*key, *value).unwrap_or(map)
-        })
+        // One by one they would leave a map behind for each, of a server that sends a million.
+        let last: HashMap<_, _> = keys.iter().zip(values).collect();
+        let (keys, values): (Vec<_>, Vec<_>) = last.into_iter().unzip();
+        Term::map_from_term_arrays(env, &keys, &values)
+            .unwrap_or_else(|_| rustler::types::map::map_new(env))
     })
 }
