@@ -61,6 +61,8 @@ defmodule Palladion.Request.Report do
 
   @doc false
   # As `stop/4`, of a statement that was prepared.
+  def prepared(%{span: nil}, _native, _attempt), do: :ok
+
   def prepared(context, {:prepared, _id, _bind, _columns, warnings, node}, attempt) do
     place = place(context, node)
     if warnings != [], do: Span.warnings(context.span, warnings, place)
