@@ -82,7 +82,7 @@ defmodule Palladion.Request do
   defp submit_until_sent(context, operation, round) do
     ref = make_ref()
 
-    case submit_checked(operation, context.entry.handle, ref) do
+    case refused(operation) || native_submit(operation, context.entry.handle, ref) do
       {:ok, request} ->
         {:ok, pending(context, operation, round, ref, request)}
 
@@ -112,7 +112,7 @@ defmodule Palladion.Request do
   defp submit_at_once(context, operation, round) do
     ref = make_ref()
 
-    case submit_checked(operation, context.entry.handle, ref) do
+    case refused(operation) || native_submit(operation, context.entry.handle, ref) do
       {:ok, request} ->
         {:ok, context |> told(operation) |> pending(operation, round, ref, request)}
 
@@ -371,7 +371,7 @@ defmodule Palladion.Request do
   defp call(context, operation) do
     ref = make_ref()
 
-    case submit_checked(operation, context.entry.handle, ref) do
+    case refused(operation) || native_submit(operation, context.entry.handle, ref) do
       {:ok, request} ->
         receive do
           {^ref, reply} -> reply
@@ -409,11 +409,10 @@ defmodule Palladion.Request do
   defp attempt_deadline(%{attempts: %{timeout: nil}}), do: :infinity
   defp attempt_deadline(%{attempts: %{timeout: timeout}}), do: deadline(timeout)
 
-  defp submit_checked(operation, handle, ref) do
-    case Operation.refusal(operation) do
-      nil -> native_submit(operation, handle, ref)
-      error -> {:error, error}
-    end
+  # Not around `native_submit/3`, with the reference: where `call/2` receives on it, the compiler would look at
+  # all that is in the mailbox.
+  defp refused(operation) do
+    with error when error != nil <- Operation.refusal(operation), do: {:error, error}
   end
 
   defp native_submit({:execute, key, values, native, _statement, _keyspace}, handle, ref) do
