@@ -77,25 +77,25 @@ defmodule Palladion.Integration.TraceTest do
 
     test "that isn't there in time is an error", %{server: server, name: name} do
       rows(server, @sessions, @columns, "", [])
-      assert {:error, %Error{} = error} = Palladion.trace(name, @id, timeout: 60)
+      assert {:error, %Error{} = error} = Palladion.trace(name, @id, timeout: 600)
       assert {error.reason, error.code} == {:trace_unavailable, nil}
-      assert error.details == %{tracing_id: @id, begun: false, timeout: 60}
-      assert Exception.message(error) == "the servers have no such trace after 60 ms"
+      assert error.details == %{tracing_id: @id, begun: false, timeout: 600}
+      assert Exception.message(error) == "the servers have no such trace after 600 ms"
       assert mailbox() == []
     end
 
     test "is waited for as the first of two options says", %{server: server, name: name} do
       rows(server, @sessions, @columns, "", [])
 
-      assert {:error, %Error{details: %{timeout: 60}}} =
-               Palladion.trace(name, @id, timeout: 60, timeout: 600)
+      assert {:error, %Error{details: %{timeout: 600}}} =
+               Palladion.trace(name, @id, timeout: 600, timeout: 60)
     end
 
     test "that has no end in time is an error", %{server: server, name: name} do
       session(server, "null")
-      assert {:error, %Error{} = error} = Palladion.trace(name, @id, timeout: 60)
+      assert {:error, %Error{} = error} = Palladion.trace(name, @id, timeout: 600)
       assert %{reason: :trace_unavailable, details: %{begun: true}} = error
-      assert Exception.message(error) =~ "begun the trace, but not ended it, after 60 ms"
+      assert Exception.message(error) =~ "begun the trace, but not ended it, after 600 ms"
     end
 
     test "is asked for less and less often", %{server: server, name: name} do
