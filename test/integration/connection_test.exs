@@ -100,6 +100,7 @@ defmodule Palladion.Integration.ConnectionTest do
       end
     end
 
+    @tag needs_cassandra_5: "sessions of TLS 1.3: 4.1 gives no tickets"
     test "later connections resume the first one's session", %{server: server} do
       for version <- [:"tlsv1.2", :"tlsv1.3"] do
         name =

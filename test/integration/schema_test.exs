@@ -131,6 +131,7 @@ defmodule Palladion.Integration.SchemaTest do
   end
 
   @tag :managed_server
+  @tag needs_cassandra_5: "storage-attached indexes"
   test "indexes, of both kinds" do
     for statement <- [
           ~s|CREATE INDEX IF NOT EXISTS orders_tags ON schemas."Orders" (keys(tags))|,
