@@ -13,6 +13,7 @@ defmodule Palladion.Integration.AuthCertificateTest do
 
   @moduletag :cassandra
   @moduletag :managed_server
+  @moduletag needs_cassandra_5: "logins by certificate"
   @moduletag :capture_log
   @moduletag timeout: 180_000
 

@@ -49,6 +49,7 @@ defmodule Palladion.Integration.AuthGuideCertificateTest do
   describe "Cassandra" do
     @describetag :cassandra
     @describetag :managed_server
+    @describetag needs_cassandra_5: "logins by certificate"
 
     setup do
       System.put_env("CASSANDRA_PASSWORD", "cassandra")
