@@ -53,21 +53,16 @@ defmodule Palladion.Request.Report do
   @doc false
   # `native` is the result as it crossed, which ends with the node.
   def stop(context, result, native, attempt) do
-    place = place(context, elem(native, tuple_size(native) - 1))
-    if result.warnings != [], do: Span.warnings(context.span, result.warnings, place)
     extra = %{attempts: attempt, returned_rows: if(result.kind == :rows, do: result.num_rows)}
-    Span.stop(context.span, Map.merge(place, extra))
+    answered(context, elem(native, tuple_size(native) - 1), result.warnings, extra)
   end
 
   @doc false
   # As `stop/4`, of a statement that was prepared.
   def prepared(%{span: nil}, _native, _attempt), do: :ok
 
-  def prepared(context, {:prepared, _id, _bind, _columns, warnings, node}, attempt) do
-    place = place(context, node)
-    if warnings != [], do: Span.warnings(context.span, warnings, place)
-    Span.stop(context.span, Map.merge(place, %{attempts: attempt}))
-  end
+  def prepared(context, {:prepared, _id, _bind, _columns, warnings, node}, attempt),
+    do: answered(context, node, warnings, %{attempts: attempt})
 
   @doc false
   def failed(context, {kind, fields}, exception, attempt) do
@@ -78,10 +73,15 @@ defmodule Palladion.Request.Report do
       Telemetry.execute([:overload], measurements, metadata)
     end
 
-    place = place(context, Map.get(fields, :node))
     warnings = Map.get(exception.details, :warnings, [])
+    answered(context, Map.get(fields, :node), warnings, %{attempts: attempt, error: exception})
+  end
+
+  # What the server warns of, and then the end.
+  defp answered(context, node, warnings, extra) do
+    place = place(context, node)
     if warnings != [], do: Span.warnings(context.span, warnings, place)
-    Span.stop(context.span, Map.merge(place, %{attempts: attempt, error: exception}))
+    Span.stop(context.span, Map.merge(place, extra))
   end
 
   @doc false

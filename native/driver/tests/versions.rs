@@ -84,13 +84,19 @@ async fn a_pinned_version_is_the_only_one_that_is_asked_for() {
         rows(&started, 100).await;
     }
     let server = speaking(&[Version::V3, Version::V4]);
-    let mut started = start(config(&server, Some(Version::V5), None));
+    let (message, newest) = refused(&server, Version::V5).await;
+    assert!(message.contains("unsupported protocol version (5)"));
+    assert_eq!(newest, Some(4));
+}
+
+/// What a server says that is asked for a version that it doesn't speak, and in which one.
+async fn refused(server: &Server, version: Version) -> (String, Option<u8>) {
+    let mut started = start(config(server, Some(version), None));
     let error = started.connect_error().await;
     let Failure::UnsupportedProtocol { message, server } = &error.failure else {
         panic!("{error:?}");
     };
-    assert!(message.contains("unsupported protocol version (5)"));
-    assert_eq!(*server, Some(4));
+    (message.clone(), *server)
 }
 
 #[tokio::test]
@@ -111,13 +117,9 @@ async fn a_refusal_that_only_its_text_tells_of_is_one() {
         assert_eq!(spoken(&started), [(expected, None)]);
     }
     let server = server_of(&[Version::V3]);
-    let mut started = start(config(&server, Some(Version::V4), None));
-    let error = started.connect_error().await;
-    let Failure::UnsupportedProtocol { message, server } = &error.failure else {
-        panic!("{error:?}");
-    };
+    let (message, newest) = refused(&server, Version::V4).await;
     assert!(message.ends_with("unsupported protocol version: 4"));
-    assert_eq!(*server, Some(3));
+    assert_eq!(newest, Some(3));
 }
 
 #[tokio::test]
