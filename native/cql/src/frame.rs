@@ -316,10 +316,12 @@ impl FrameReader {
         buffer.advance(skipped);
         self.skip -= skipped;
         if self.skip > 0 {
-            return Ok(self.run_out(buffer));
+            self.run_out(buffer);
+            return Ok(None);
         }
         let Some(header) = self.peek(buffer)? else {
-            return Ok(self.run_out(buffer));
+            self.run_out(buffer);
+            return Ok(None);
         };
         if header.length > self.keep_len {
             buffer.advance(HEADER_LEN);
@@ -328,10 +330,10 @@ impl FrameReader {
         }
         let total = HEADER_LEN + header.length as usize;
         if buffer.len() < total {
-            let found = self.run_out(buffer);
+            self.run_out(buffer);
             let missing = total - buffer.len();
             buffer.reserve(missing.min(RESERVE_AT_MOST));
-            return Ok(found);
+            return Ok(None);
         }
         self.is_grown |= total > KEEP_BUFFER;
         buffer.advance(HEADER_LEN);
@@ -345,11 +347,10 @@ impl FrameReader {
 
     /// There is no whole frame any more. What is left after a long one shares its memory, all of which
     /// the next read would take for itself and keep: it gets memory of its own.
-    fn run_out(&mut self, buffer: &mut BytesMut) -> Option<Incoming> {
+    fn run_out(&mut self, buffer: &mut BytesMut) {
         if std::mem::take(&mut self.is_grown) {
             *buffer = BytesMut::from(&buffer[..]);
         }
-        None
     }
 
     /// A frame, unless its content would be longer than its body was.
